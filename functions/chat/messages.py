@@ -1,0 +1,286 @@
+"""What Parley talks about: chats, messages, runs and the events of a run.
+
+Everything here is a frozen value. The same `msgspec` definition is the stored form and the wire form, so an
+event is encoded once and shared by the store and by every reader. Nothing here does I/O.
+
+Times are aware UTC datetimes (RFC 3339 on the wire); durations carry their unit in the name.
+"""
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+Role = Literal["user", "assistant"]
+MessageStatus = Literal["complete", "stopped", "failed", "blocked"]
+RunStatus = Literal["queued", "running", "completed", "stopped", "failed"]
+Phase = Literal["queued", "waking", "loading", "generating", "retrying"]
+Stage = Literal["input", "output"]
+Action = Literal["blocked", "redacted", "flagged"]
+
+TERMINAL: frozenset[RunStatus] = frozenset({"completed", "stopped", "failed"})
+
+
+def new_id(at_ms: int | None = None) -> str:
+    """A UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then 74 random bits; sorts by time."""
+    ms = time.time_ns() // 1_000_000 if at_ms is None else at_ms
+    value = (ms & (2**48 - 1)) << 80 | 0x7 << 76
+    value |= (int.from_bytes(os.urandom(2)) & 0xFFF) << 64 | 0b10 << 62
+    value |= int.from_bytes(os.urandom(8)) & (2**62 - 1)
+    return str(UUID(int=value))
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """The base of all values: frozen, keyword-only."""
+
+
+class Usage(Struct):
+    """Tokens, as the node's own tokenizer counted them."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Timings(Struct):
+    """Where the time of a run went. `ttft_ms` counts from the request to the first text a reader could see."""
+
+    queue_ms: int = 0
+    wake_ms: int = 0
+    ttft_ms: int = 0
+    total_ms: int = 0
+
+
+class Cost(Struct):
+    gpu_seconds: float = 0.0
+    cost_usd: float = 0.0
+
+
+class Verdict(Struct):
+    """What one rail decided about one span. Never the offending text: only where it was and its keyed hash."""
+
+    stage: Stage
+    rail: str
+    action: Action
+    message: str
+    policy: str
+    start: int = 0
+    end: int = 0
+    digest: str = ""
+    score: float = 1.0
+
+
+class Problem(Struct):
+    """An error as a user reads it: a stable code and a sentence that says what to do."""
+
+    code: str
+    message: str
+
+
+class Message(Struct):
+    id: str
+    chat_id: str
+    parent_id: str | None
+    role: Role
+    content: str
+    created_at: datetime
+    status: MessageStatus = "complete"
+    model: str | None = None
+    run_id: str | None = None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    timings: Timings | None = None
+    cost: Cost | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    error: Problem | None = None
+
+
+class Chat(Struct):
+    id: str
+    title: str | None
+    model: str | None
+    system_prompt: str | None
+    created_at: datetime
+    updated_at: datetime
+    pinned: bool = False
+    archived: bool = False
+    active_leaf: str | None = None
+    active_run: str | None = None
+
+
+class Sampling(Struct, omit_defaults=True):
+    """What the caller asked of the model; absent fields are the node's own defaults."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+    # Passed to the node as they came (compatible API only): response_format, tools, penalties, …
+    extra: dict[str, Any] = msgspec.field(default_factory=dict)  # the node's wire, not ours
+
+
+class Run(Struct):
+    """One generation of one assistant message.
+
+    `epoch` is the fencing token: it grows by one with each claim, and a worker may write only under the epoch
+    it claimed. `lease_until_ms` is Unix milliseconds; a run whose lease has run out may be claimed by anybody.
+    `prompt` is set when the caller brought the whole conversation (compatible API) instead of a stored chat.
+    """
+
+    id: str
+    owner: str
+    chat_id: str | None
+    user_message_id: str | None
+    assistant_message_id: str
+    model: str
+    created_at: datetime
+    status: RunStatus = "queued"
+    epoch: int = 0
+    worker: str | None = None
+    lease_until_ms: int = 0
+    last_seq: int = 0
+    stop_requested: bool = False
+    sampling: Sampling = Sampling()
+    prompt: tuple[dict[str, Any], ...] | None = None  # OpenAI messages, checked at the edge
+    ended_at: datetime | None = None
+    finish_reason: str | None = None
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    cost: Cost = Cost()
+    verdicts: tuple[Verdict, ...] = ()
+    error: Problem | None = None
+
+
+# The run events, a tagged union (`type`). Data of each: api §1.2 of the docs.
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """The base of the union; the tag is the SSE event name."""
+
+
+class RunStarted(Event, tag="run"):
+    run_id: str
+    chat_id: str | None
+    user_message_id: str | None
+    assistant_message_id: str
+    model: str
+    status: RunStatus
+
+
+class StatusChanged(Event, tag="status"):
+    phase: Phase
+    elapsed_ms: int
+    eta_p50_ms: int | None = None
+    eta_p90_ms: int | None = None
+
+
+class Delta(Event, tag="delta"):
+    text: str
+
+
+class ToolCalls(Event, tag="tool_calls"):
+    """Complete tool calls, in OpenAI's form; sent once, after the output rails have seen the arguments."""
+
+    calls: tuple[dict[str, Any], ...]  # the node's wire, not ours
+
+
+class GuardrailActed(Event, tag="guardrail"):
+    stage: Stage
+    rail: str
+    action: Action
+    message: str
+
+
+class Titled(Event, tag="title"):
+    title: str
+
+
+class Done(Event, tag="done"):
+    message: Message
+    usage: Usage
+    timings: Timings
+    cost: Cost
+    finish_reason: str
+
+
+class Stopped(Event, tag="stopped"):
+    message: Message | None = None
+
+
+class Failed(Event, tag="failed"):
+    error: Problem
+    message: Message | None = None
+
+
+RunEvent = RunStarted | StatusChanged | Delta | ToolCalls | GuardrailActed | Titled | Done | Stopped | Failed
+TERMINAL_EVENTS = (Done, Stopped, Failed)
+
+_encode = msgspec.json.Encoder().encode
+_decoder: msgspec.json.Decoder[RunEvent] = msgspec.json.Decoder(RunEvent)
+
+
+class LoggedEvent(msgspec.Struct, frozen=True):
+    """An event with its place in the run's log; `seq` starts at 1 and grows by one.
+
+    `data` is the event's JSON, made once: the store keeps these bytes and every reader sends them.
+    """
+
+    seq: int
+    event: RunEvent
+    data: bytes
+
+    @classmethod
+    def of(cls, seq: int, event: RunEvent) -> "LoggedEvent":
+        return cls(seq, event, _encode(event))
+
+    @classmethod
+    def load(cls, seq: int, data: bytes) -> "LoggedEvent":
+        return cls(seq, _decoder.decode(data), data)
+
+    @property
+    def name(self) -> str:
+        """The SSE event name: the union's tag."""
+        return str(type(self.event).__struct_config__.tag)
+
+
+class Profile(Struct):
+    """What one user wants of every chat."""
+
+    custom_instructions: str = ""
+
+
+class RunJob(Struct, tag_field="kind", tag="run"):
+    """Bring this run to its end: the async mode's first attempt, and everybody's second."""
+
+    owner: str
+    run_id: str
+
+
+Job = RunJob  # a union as soon as there is a second kind of background work
+
+
+class QueuedJob(Struct):
+    """A job as the queue hands it out; `receipt` proves the claim."""
+
+    id: str
+    job: Job
+    attempts: int
+    receipt: str
+
+
+T = TypeVar("T")
+
+
+class Page(Struct, Generic[T]):
+    """One page of a listing. `after` of the next page is `next`, opaque and signed where it leaves the house."""
+
+    data: tuple[T, ...]
+    next: str | None

@@ -1,0 +1,189 @@
+"""The four ports. Two adapter families stand behind them (SQLite, DynamoDB) under one contract suite.
+
+The owner comes first in every method: there is no way to find anything by its id alone, so another user's
+chat, run or message is simply not there. The one exception is the job queue, whose jobs carry their owner.
+
+Writes that can race are conditional; the docstring says what the loser sees.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from functions.chat.messages import Chat, Job, LoggedEvent, Message, Page, Profile, QueuedJob, Run, Struct
+
+
+class NewTurn(Struct):
+    """All that the first transaction of a turn writes; either all of it is stored or nothing.
+
+    `key` makes the turn idempotent within the owner; `body_hash` says whether a repeat is the same request.
+    `replace_key` lets a new run take over a key that an older run holds (for clients that send no key of their
+    own). `events` are numbered from 1. `job` is delivered at `job_at_ms` unless the run has ended by then.
+    `answer` is set when the turn ends in this very transaction (blocked input): then `run` is terminal, and
+    chat.active_run is not set.
+    """
+
+    key: str
+    body_hash: str
+    run: Run
+    events: tuple[LoggedEvent, ...]
+    user_message: Message | None = None
+    answer: Message | None = None
+    title_if_none: str | None = None
+    replace_key: bool = False
+    key_expires_ms: int = 0  # 0: never
+    job: Job | None = None
+    job_at_ms: int = 0
+
+
+class ChatStore(Protocol):
+    """Chats, messages, runs and their event logs."""
+
+    # -- chats ---------------------------------------------------------------------------------------------
+    async def create_chat(self, owner: str, chat: Chat) -> None:
+        """Raises Conflict when the owner has a chat of this id."""
+
+    async def get_chat(self, owner: str, chat_id: str) -> Chat:
+        """Raises NotFound."""
+
+    async def list_chats(
+        self,
+        owner: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        query: str | None = None,
+        archived: bool = False,
+    ) -> Page[Chat]:
+        """Newest `updated_at` first. `after` is the `next` of the page before. `query` matches titles and
+        message texts, case-insensitively, as a literal substring."""
+
+    async def update_chat(
+        self, owner: str, chat_id: str, changes: dict[str, Any]
+    ) -> Chat:  # checked at the edge
+        """Set the named fields (title, model, system_prompt, pinned, archived, active_leaf). Raises NotFound;
+        BadInput when `active_leaf` is no message of the chat."""
+
+    async def delete_chat(self, owner: str, chat_id: str) -> None:
+        """Delete the chat with its messages, runs, events and jobs. Raises NotFound, also the second time.
+        A worker that still writes one of its runs sees Fenced."""
+
+    # -- messages ------------------------------------------------------------------------------------------
+    async def get_message(self, owner: str, chat_id: str, message_id: str) -> Message:
+        """Raises NotFound."""
+
+    async def list_messages(
+        self, owner: str, chat_id: str, *, limit: int | None = None, before: str | None = None
+    ) -> Page[Message]:
+        """The whole tree of the chat in id order (oldest first); with `limit`, the newest `limit` before the
+        message id `before`. `next` is the `before` of the older page. Raises NotFound for the chat."""
+
+    async def read_path(self, owner: str, chat_id: str, leaf: str) -> tuple[Message, ...]:
+        """The messages from the root to `leaf`, in order. Raises NotFound."""
+
+    # -- runs ----------------------------------------------------------------------------------------------
+    async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:
+        """Store message, run, first events and job in one conditional transaction.
+
+        Returns (run, True) when this call began it; (stored run, False) when `key` is known with the same
+        `body_hash`. Raises Conflict(code="message_exists") when `key` or the message id is known with another
+        body, Conflict(code="run_active") when the chat has an active run, NotFound when the chat or the
+        parent message is not there. Of two racing calls with one key exactly one gets True.
+        When it begins: chat.active_run = run.id (unless `answer`), active_leaf = the newest message stored
+        (or unchanged), updated_at = run.created_at, title = title_if_none where it was None.
+        """
+
+    async def get_run(self, owner: str, run_id: str) -> Run:
+        """Raises NotFound."""
+
+    async def claim_run(
+        self, owner: str, run_id: str, *, worker: str, now_ms: int, lease_until_ms: int
+    ) -> Run | None:
+        """Take the lease: epoch + 1, status running, this worker. None when the run is terminal or somebody
+        else's lease has not run out at `now_ms`. Of two racing claims exactly one gets the run."""
+
+    async def append_events(
+        self, owner: str, run_id: str, epoch: int, events: Sequence[LoggedEvent], *, lease_until_ms: int
+    ) -> bool:
+        """Checkpoint: append events (may be none: then it only renews the lease), set last_seq, renew the lease.
+        Returns whether a stop has been requested. Raises Fenced when `epoch` is not the run's, the run is
+        terminal or gone, or the first seq is not last_seq + 1."""
+
+    async def read_events(self, owner: str, run_id: str, *, after: int = 0) -> tuple[LoggedEvent, ...]:
+        """The stored events with seq > after, in order. Raises NotFound."""
+
+    async def request_stop(self, owner: str, run_id: str) -> Run:
+        """Ask whoever runs it to stop; returns the run as it is now. A terminal run is left alone.
+        Raises NotFound."""
+
+    async def finish_run(
+        self, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None
+    ) -> None:
+        """The one end: append the last events, store the run as given (it is terminal; its `epoch` is the
+        fence), the answer, and on the chat active_run = None (if it is this run), active_leaf = answer.id,
+        updated_at = run.ended_at; drop the run's job. One transaction. Raises Fenced as append_events does."""
+
+    # -- the owner -----------------------------------------------------------------------------------------
+    async def get_profile(self, owner: str) -> Profile:
+        """The owner's profile; an empty one when none is stored."""
+
+    async def put_profile(self, owner: str, profile: Profile) -> None: ...
+
+    async def ready(self) -> None:
+        """Raise when the store cannot answer (for /readyz)."""
+
+    async def close(self) -> None: ...
+
+
+class Hit(Struct):
+    id: str
+    score: float
+    data: dict[str, Any]
+
+
+class VectorStore(Protocol):
+    """Vectors of one owner in named collections; cosine similarity."""
+
+    async def put_vectors(
+        self, owner: str, collection: str, items: Sequence[tuple[str, Sequence[float], dict[str, Any]]]
+    ) -> None:
+        """Insert or replace (id, vector, data). Raises BadInput when a length differs from the collection's."""
+
+    async def search_vectors(
+        self, owner: str, collection: str, vector: Sequence[float], *, limit: int
+    ) -> tuple[Hit, ...]:
+        """The nearest first; `score` is the cosine, in [-1, 1]."""
+
+    async def delete_vectors(self, owner: str, collection: str, ids: Sequence[str] | None = None) -> None:
+        """These ids, or the whole collection; absent ids are no error."""
+
+
+class Counter(Protocol):
+    """Exact counters under races: rates (GCRA) and budgets (reserve, then settle)."""
+
+    async def admit(self, owner: str, key: str, *, interval_ms: int, burst: int, now_ms: int) -> int:
+        """GCRA (ITU-T I.371): 0 when this event may pass, else the milliseconds to wait. A refused event
+        changes nothing. One event per `interval_ms` on average, `burst` at once."""
+
+    async def add(
+        self, owner: str, key: str, amount: int, *, limit: int | None = None, expires: datetime | None = None
+    ) -> int | None:
+        """Add (or give back, when negative) and return the new total; None, and nothing changed, when a positive
+        amount would bring the total above `limit`. A counter past `expires` starts again at 0."""
+
+
+class JobQueue(Protocol):
+    """At-least-once delivery of small jobs; a job that is not finished in time comes back."""
+
+    async def put_job(self, job_id: str, job: Job, *, at_ms: int) -> None:
+        """Deliver not before `at_ms`. The same id again replaces the job."""
+
+    async def take_job(self, *, now_ms: int, hidden_ms: int) -> QueuedJob | None:
+        """The job that has been due longest, hidden from others for `hidden_ms`; None when none is due.
+        Of racing takers exactly one gets it."""
+
+    async def drop_job(self, queued: QueuedJob) -> None:
+        """Done. Quietly nothing when the receipt is stale."""
+
+    async def delay_job(self, queued: QueuedJob, *, at_ms: int) -> None:
+        """Not now: deliver again at `at_ms`. Quietly nothing when the receipt is stale."""

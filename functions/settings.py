@@ -1,0 +1,60 @@
+"""The one reader of the environment: frozen, validated once, passed down.
+
+Adding a setting means a field here with its default and a line in docs/architecture.md (a test compares them).
+The limits below the class are constants, not settings: they are part of the contract (docs/architecture.md).
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# -- limits: name, value, and the reason where it is not plain ----------------------------------------------------
+MESSAGE_BYTES = 64 * 1024  # UTF-8
+SYSTEM_PROMPT_BYTES = 16 * 1024
+BODY_BYTES = 1024 * 1024
+PAGE_MAX = 100
+FIRST_EVENT_SECONDS = 1.0
+PING_SECONDS = 10.0  # below every proxy's idle cut we know of (API Gateway edge: 30 s)
+BEAT_SECONDS = 0.030  # deltas leave in beats of 25–33 ms: fewer frames, no visible difference
+CHECKPOINT_SECONDS = 0.250
+CHECKPOINT_TOKENS = 64
+LEASE_SECONDS = 15.0
+READER_POLL_SECONDS = 0.5
+NODE_QUEUE = 64
+RUN_SECONDS = 15 * 60.0
+HOLD_BACK_CHARS = 160
+STORED_ITEM_BYTES = 300 * 1024
+
+
+class Settings(BaseSettings):
+    """Where things are and what is on. Every field is also `PARLEY_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="PARLEY_", frozen=True, extra="ignore")
+
+    # Where state lives: sqlite:///path/to/file.db, or dynamodb://TABLE_PREFIX?region=…&endpoint=…
+    store_url: str = "sqlite:///parley.db"
+    data: Path = Path.home() / ".local" / "share" / "parley"
+    web: Path | None = None  # the built web client; None: web/dist beside the package
+
+    # The model: an OpenAI-wire base URL (…/v1), else a GGUF path, else the embedded default
+    model_url: str | None = None
+    model_api_key: str | None = Field(default=None, repr=False)
+    model_headers: dict[str, str] = Field(default_factory=dict, repr=False)  # e.g. Modal-Key and Modal-Secret
+    model: str | None = None
+    system_prompt: str = "You are Parley, a helpful assistant. Answer in the language of the question."
+
+    # Who may come in: "local" is one user on loopback; "token" asks for an access token
+    auth: str = "local"
+    # name=sha256 of the token in hex, comma-separated
+    access_tokens: str = Field(default="", repr=False)
+    page_key: str = Field(
+        default="", repr=False
+    )  # signs page cursors; made once in the data folder when empty
+
+    policy: Path | None = None  # guardrail policy; None: functions/guardrails/default.toml
+    runs_per_minute: int = 0  # per principal; 0: no limit
+    tokens_per_day: int = 0  # per principal; 0: no limit
+    checkpoint_ms: int | None = (
+        None  # None: the store's own (a beat on SQLite, CHECKPOINT_SECONDS on DynamoDB)
+    )
