@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from functions.chat.messages import Chat, Job, LoggedEvent, Message, Page, Profile, QueuedJob, Run, Struct
 
 
-class NewTurn(Struct):
+class NewTurn(Struct, frozen=True, kw_only=True):
     """All that the first transaction of a turn writes; either all of it is stored or nothing.
 
     `key` makes the turn idempotent within the owner; `body_hash` says whether a repeat is the same request.
@@ -58,9 +58,7 @@ class ChatStore(Protocol):
         """Newest `updated_at` first. `after` is the `next` of the page before. `query` matches titles and
         message texts, case-insensitively, as a literal substring."""
 
-    async def update_chat(
-        self, owner: str, chat_id: str, changes: dict[str, Any]
-    ) -> Chat:  # checked at the edge
+    async def update_chat(self, owner: str, chat_id: str, changes: dict[str, Any]) -> Chat:  # checked at the edge
         """Set the named fields (title, model, system_prompt, pinned, archived, active_leaf). Raises NotFound;
         BadInput when `active_leaf` is no message of the chat."""
 
@@ -96,9 +94,7 @@ class ChatStore(Protocol):
     async def get_run(self, owner: str, run_id: str) -> Run:
         """Raises NotFound."""
 
-    async def claim_run(
-        self, owner: str, run_id: str, *, worker: str, now_ms: int, lease_until_ms: int
-    ) -> Run | None:
+    async def claim_run(self, owner: str, run_id: str, *, worker: str, now_ms: int, lease_until_ms: int) -> Run | None:
         """Take the lease: epoch + 1, status running, this worker. None when the run is terminal or somebody
         else's lease has not run out at `now_ms`. Of two racing claims exactly one gets the run."""
 
@@ -116,9 +112,7 @@ class ChatStore(Protocol):
         """Ask whoever runs it to stop; returns the run as it is now. A terminal run is left alone.
         Raises NotFound."""
 
-    async def finish_run(
-        self, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None
-    ) -> None:
+    async def finish_run(self, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None) -> None:
         """The one end: append the last events, store the run as given (it is terminal; its `epoch` is the
         fence), the answer, and on the chat active_run = None (if it is this run), active_leaf = answer.id,
         updated_at = run.ended_at; drop the run's job. One transaction. Raises Fenced as append_events does."""
@@ -135,7 +129,7 @@ class ChatStore(Protocol):
     async def close(self) -> None: ...
 
 
-class Hit(Struct):
+class Hit(Struct, frozen=True, kw_only=True):
     id: str
     score: float
     data: dict[str, Any]

@@ -48,13 +48,9 @@ class Settings(BaseSettings):
     auth: str = "local"
     # name=sha256 of the token in hex, comma-separated
     access_tokens: str = Field(default="", repr=False)
-    page_key: str = Field(
-        default="", repr=False
-    )  # signs page cursors; made once in the data folder when empty
+    page_key: str = Field(default="", repr=False)  # signs page cursors; made once in the data folder when empty
 
     policy: Path | None = None  # guardrail policy; None: functions/guardrails/default.toml
     runs_per_minute: int = 0  # per principal; 0: no limit
     tokens_per_day: int = 0  # per principal; 0: no limit
-    checkpoint_ms: int | None = (
-        None  # None: the store's own (a beat on SQLite, CHECKPOINT_SECONDS on DynamoDB)
-    )
+    checkpoint_ms: int | None = None  # None: the store's own (a beat on SQLite, CHECKPOINT_SECONDS on DynamoDB)

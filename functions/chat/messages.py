@@ -41,7 +41,7 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """The base of all values: frozen, keyword-only."""
 
 
-class Usage(Struct):
+class Usage(Struct, frozen=True, kw_only=True):
     """Tokens, as the node's own tokenizer counted them."""
 
     prompt_tokens: int = 0
@@ -49,7 +49,7 @@ class Usage(Struct):
     completion_tokens: int = 0
 
 
-class Timings(Struct):
+class Timings(Struct, frozen=True, kw_only=True):
     """Where the time of a run went. `ttft_ms` counts from the request to the first text a reader could see."""
 
     queue_ms: int = 0
@@ -58,12 +58,12 @@ class Timings(Struct):
     total_ms: int = 0
 
 
-class Cost(Struct):
+class Cost(Struct, frozen=True, kw_only=True):
     gpu_seconds: float = 0.0
     cost_usd: float = 0.0
 
 
-class Verdict(Struct):
+class Verdict(Struct, frozen=True, kw_only=True):
     """What one rail decided about one span. Never the offending text: only where it was and its keyed hash."""
 
     stage: Stage
@@ -77,14 +77,14 @@ class Verdict(Struct):
     score: float = 1.0
 
 
-class Problem(Struct):
+class Problem(Struct, frozen=True, kw_only=True):
     """An error as a user reads it: a stable code and a sentence that says what to do."""
 
     code: str
     message: str
 
 
-class Message(Struct):
+class Message(Struct, frozen=True, kw_only=True):
     id: str
     chat_id: str
     parent_id: str | None
@@ -102,7 +102,7 @@ class Message(Struct):
     error: Problem | None = None
 
 
-class Chat(Struct):
+class Chat(Struct, frozen=True, kw_only=True):
     id: str
     title: str | None
     model: str | None
@@ -115,7 +115,7 @@ class Chat(Struct):
     active_run: str | None = None
 
 
-class Sampling(Struct, omit_defaults=True):
+class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the caller asked of the model; absent fields are the node's own defaults."""
 
     temperature: float | None = None
@@ -127,7 +127,7 @@ class Sampling(Struct, omit_defaults=True):
     extra: dict[str, Any] = msgspec.field(default_factory=dict)  # the node's wire, not ours
 
 
-class Run(Struct):
+class Run(Struct, frozen=True, kw_only=True):
     """One generation of one assistant message.
 
     `epoch` is the fencing token: it grows by one with each claim, and a worker may write only under the epoch
@@ -166,7 +166,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_de
     """The base of the union; the tag is the SSE event name."""
 
 
-class RunStarted(Event, tag="run"):
+class RunStarted(Event, frozen=True, kw_only=True, tag="run"):
     run_id: str
     chat_id: str | None
     user_message_id: str | None
@@ -175,35 +175,35 @@ class RunStarted(Event, tag="run"):
     status: RunStatus
 
 
-class StatusChanged(Event, tag="status"):
+class StatusChanged(Event, frozen=True, kw_only=True, tag="status"):
     phase: Phase
     elapsed_ms: int
     eta_p50_ms: int | None = None
     eta_p90_ms: int | None = None
 
 
-class Delta(Event, tag="delta"):
+class Delta(Event, frozen=True, kw_only=True, tag="delta"):
     text: str
 
 
-class ToolCalls(Event, tag="tool_calls"):
+class ToolCalls(Event, frozen=True, kw_only=True, tag="tool_calls"):
     """Complete tool calls, in OpenAI's form; sent once, after the output rails have seen the arguments."""
 
     calls: tuple[dict[str, Any], ...]  # the node's wire, not ours
 
 
-class GuardrailActed(Event, tag="guardrail"):
+class GuardrailActed(Event, frozen=True, kw_only=True, tag="guardrail"):
     stage: Stage
     rail: str
     action: Action
     message: str
 
 
-class Titled(Event, tag="title"):
+class Titled(Event, frozen=True, kw_only=True, tag="title"):
     title: str
 
 
-class Done(Event, tag="done"):
+class Done(Event, frozen=True, kw_only=True, tag="done"):
     message: Message
     usage: Usage
     timings: Timings
@@ -211,11 +211,11 @@ class Done(Event, tag="done"):
     finish_reason: str
 
 
-class Stopped(Event, tag="stopped"):
+class Stopped(Event, frozen=True, kw_only=True, tag="stopped"):
     message: Message | None = None
 
 
-class Failed(Event, tag="failed"):
+class Failed(Event, frozen=True, kw_only=True, tag="failed"):
     error: Problem
     message: Message | None = None
 
@@ -251,13 +251,13 @@ class LoggedEvent(msgspec.Struct, frozen=True):
         return str(type(self.event).__struct_config__.tag)
 
 
-class Profile(Struct):
+class Profile(Struct, frozen=True, kw_only=True):
     """What one user wants of every chat."""
 
     custom_instructions: str = ""
 
 
-class RunJob(Struct, tag_field="kind", tag="run"):
+class RunJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     """Bring this run to its end: the async mode's first attempt, and everybody's second."""
 
     owner: str
@@ -267,7 +267,7 @@ class RunJob(Struct, tag_field="kind", tag="run"):
 Job = RunJob  # a union as soon as there is a second kind of background work
 
 
-class QueuedJob(Struct):
+class QueuedJob(Struct, frozen=True, kw_only=True):
     """A job as the queue hands it out; `receipt` proves the claim."""
 
     id: str
@@ -279,7 +279,7 @@ class QueuedJob(Struct):
 T = TypeVar("T")
 
 
-class Page(Struct, Generic[T]):
+class Page(Struct, Generic[T], frozen=True, kw_only=True):
     """One page of a listing. `after` of the next page is `next`, opaque and signed where it leaves the house."""
 
     data: tuple[T, ...]
