@@ -1,0 +1,592 @@
+"""The way to the models: one OpenAI-wire client over a pool of nodes.
+
+Promises: a stream yields `Waiting`* `Token`* `End`, or raises a named error in our words, never the node's text.
+Before the first token it waits for a node that wakes and tries again elsewhere; after it, it never does. Closing the
+stream closes the connection to the node at once, so that the engine frees the slot. Asking what models there are
+does no I/O and wakes nothing. A reader that is slow slows the node down (TCP), it does not fill our memory.
+
+Does not know chats, runs, guardrails or prices. Does not queue: a full node is `Overloaded`. Does not show reasoning.
+
+Cost matters here more than anywhere: per token there is no task, queue, timer or log line, only the read that woke
+us and one typed parse of what came.
+"""
+
+import asyncio
+import hashlib
+import random
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from functions.chat.messages import Phase, Sampling, Struct
+from functions.errors import NotFound, Overloaded, ParleyError, UpstreamError
+from functions.inference.nodes import (
+    CONTEXT_TOKENS,
+    ModelInfo,
+    Node,
+    NodeState,
+    ServedModel,
+    keep_probing,
+    probe,
+    watch_wake,
+)
+from functions.inference.wire import End, Reply, Token, broken_answer, classify, context_too_long, cut_answer
+from functions.settings import NODE_QUEUE
+
+__all__ = ["End", "Gateway", "Limits", "ModelInfo", "Node", "ServedModel", "Token", "Waiting"]
+
+AFFINITY_SLACK = 4  # a warm prefix cache is worth standing behind this many more requests
+RANK: dict[NodeState, int] = {"warm": 0, "warming": 1, "cold": 2, "unreachable": 3}
+TOKENIZE_TIMEOUT = aiohttp.ClientTimeout(total=2)  # an estimate is better than a late answer
+COUNTS_KEPT = 20_000
+COUNTS_AT_ONCE = 8
+READ_BUFFER_BYTES = 64 * 1024  # aiohttp stops reading the socket at twice this
+PROBLEM_BYTES = 64 * 1024
+DRAIN_SECONDS = 0.05  # between [DONE] and the end of the body, so that the connection can be used again
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """Nothing to show yet, and why. The times count from now; None before this node's first observed start."""
+
+    phase: Phase
+    eta_p50_ms: int | None = None
+    eta_p90_ms: int | None = None
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How long and how often. The defaults are the contract; tests shorten them."""
+
+    connect_s: float = 5.0
+    first_token_s: float = 120.0  # of a node that is awake: a long prompt's prefill
+    between_tokens_s: float = 60.0
+    wake_s: float = 15 * 60.0
+    notice_s: float = 2.0  # a waiting reader hears from us at most this often
+    backoff_s: float = 2.0
+    first_backoff_s: float = 0.1
+    retries: int = 3
+    node_queue: int = NODE_QUEUE
+
+
+class _Ask(Struct, frozen=True, kw_only=True):
+    """What one stream asks, of whichever node."""
+
+    model: str
+    messages: Sequence[dict[str, Any]]  # OpenAI's wire
+    sampling: Sampling
+    session_id: str
+    prefix: str
+
+
+class _NotYet(Exception):
+    """This attempt showed nothing; another may be made. `final` is what the caller hears when no more are left."""
+
+    def __init__(self, phase: Phase, final: UpstreamError, after_s: float | None = None) -> None:
+        super().__init__(phase)
+        self.phase = phase
+        self.final = final
+        self.after_s = after_s
+
+
+class Gateway:
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        *,
+        session: aiohttp.ClientSession | None = None,
+        limits: Limits | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.nodes = tuple(nodes)
+        self._limits = limits or Limits()
+        self._now = now
+        self._own_session = session is None
+        self._opened_session = session
+        self._probes: list[asyncio.Task[None]] = []
+        self._counts: OrderedDict[bytes, int] = OrderedDict()
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connects nothing that sleeps. Always-on nodes get their first probe before this returns, for a second."""
+        if self._opened_session is None:
+            self._opened_session = _new_session(self._limits)
+        awake = [node for node in self.nodes if not node.serverless]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await asyncio.gather(*(probe(node, self._session) for node in awake))
+        self._probes = [asyncio.create_task(keep_probing(node, self._session)) for node in awake]
+
+    async def close(self) -> None:
+        for task in self._probes:
+            task.cancel()
+        await asyncio.gather(*self._probes, return_exceptions=True)
+        self._probes = []
+        if self._own_session and self._opened_session is not None:
+            await self._opened_session.close()
+            self._opened_session = None
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        assert self._opened_session is not None, "the gateway is not open"
+        return self._opened_session
+
+    # -- what there is ---------------------------------------------------------------------------------------
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """Every model of every node, with the best state among the nodes that serve it. No I/O, wakes nothing."""
+        ids = dict.fromkeys(served.id for node in self.nodes for served in node.models)
+        return tuple(self._info(model) for model in ids)
+
+    def _info(self, model: str) -> ModelInfo:
+        best = min((node for node in self.nodes if node.model(model)), key=lambda node: RANK[node.state])
+        served = best.model(model)
+        assert served is not None
+        p50, p90 = best.eta_ms() if best.state in ("cold", "warming") else (None, None)
+        return ModelInfo(
+            id=served.id,
+            name=served.name or served.id,
+            context_tokens=served.context_tokens or CONTEXT_TOKENS,
+            state=best.state,
+            demo=served.demo,
+            notice=served.notice,
+            eta_p50_ms=p50,
+            eta_p90_ms=p90,
+        )
+
+    def context_tokens(self, model: str) -> int:
+        """The smallest context among the nodes that serve the model: a takeover may land on any of them."""
+        served = (node.model(model) for node in self.nodes)
+        return min((s.context_tokens for s in served if s and s.context_tokens), default=CONTEXT_TOKENS)
+
+    async def prewarm(self, model: str) -> None:
+        """Knock at one sleeping node of this model and come back at once; its start is watched in the background."""
+        serving = self._serving(model)
+        sleeping = [node for node in serving if node.serverless and node.state in ("cold", "unreachable")]
+        if sleeping and all(node in sleeping for node in serving):
+            sleeping[0].mark("warming")
+            self._probes.append(asyncio.create_task(watch_wake(sleeping[0], self._session)))
+
+    # -- the stream ------------------------------------------------------------------------------------------
+
+    async def stream(
+        self,
+        model: str,
+        messages: Sequence[dict[str, Any]],  # OpenAI's wire
+        sampling: Sampling,
+        *,
+        session_id: str,
+        prefix: str = "",
+    ) -> AsyncGenerator[Waiting | Token | End, None]:
+        """One answer. With `prefix`, only what comes after it: the node continues the half-written message."""
+        ask = _Ask(model=model, messages=messages, sampling=sampling, session_id=session_id, prefix=prefix)
+        patience = _Patience(self._limits, self._now)
+        tried: set[Node] = set()
+        while True:
+            node = self._choose(model, session_id, tried)
+            try:
+                with node.working():
+                    async with aclosing(self._attempt(node, ask, patience)) as events:
+                        async for event in events:
+                            yield event
+                return
+            except _NotYet as failure:
+                tried.add(node)
+                pause_s = patience.after(failure)
+                if patience.is_notice_due(failure.phase):
+                    yield _waiting(node, failure.phase)
+            await asyncio.sleep(pause_s)
+
+    async def _attempt(
+        self, node: Node, ask: _Ask, patience: "_Patience"
+    ) -> AsyncGenerator[Waiting | Token | End, None]:
+        """Raises _NotYet as long as nothing was shown, and UpstreamError when no other attempt can help."""
+        opening = asyncio.create_task(self._request(node, ask))
+        try:
+            while not (await asyncio.wait({opening}, timeout=self._limits.notice_s))[0]:
+                # Some hosts hold a request while the node starts, instead of refusing it.
+                if node.state != "warm" and patience.is_notice_due("waking"):
+                    node.mark("warming")
+                    yield _waiting(node, "waking")
+        except BaseException:  # cancelled, or closed by the reader
+            _abandon(opening)
+            raise
+        response = opening.result()
+        node.mark("warm")
+        shown = False
+        async with aclosing(_read_reply(response, self._limits)) as reply:
+            try:
+                async for event in reply:
+                    shown = True
+                    yield event
+            except _Cut as exc:
+                if shown:
+                    raise exc.error from exc
+                raise _NotYet("retrying", exc.error) from exc
+
+    async def _request(self, node: Node, ask: _Ask) -> aiohttp.ClientResponse:
+        """The node's answer, when it is a stream. Raises _NotYet or UpstreamError for every other."""
+        if ask.prefix and node.kind == "unknown":
+            await probe(node, self._session)  # how to continue a message depends on the kind; we wake it anyway
+        body = msgspec.json.encode(_body(node, ask))
+        headers = {
+            **node.headers,
+            "Accept": "text/event-stream",
+            "Content-Type": "application/json",
+            "Modal-Session-ID": ask.session_id,
+        }
+        patience_s = self._limits.first_token_s if node.state == "warm" else self._limits.wake_s
+        try:
+            async with asyncio.timeout(patience_s):
+                response = await self._session.post(f"{node.url}/chat/completions", data=body, headers=headers)
+        except aiohttp.ClientConnectionError as exc:  # refused, unreachable, connect timeout, closed under us
+            raise _no_connection(node) from exc
+        except TimeoutError as exc:
+            raise _too_slow() from exc
+        except aiohttp.ClientError as exc:
+            raise broken_answer() from exc
+        if response.status != 200:
+            raise await _refusal(node, response)
+        if response.content_type != "text/event-stream":
+            response.close()
+            raise broken_answer()
+        return response
+
+    # -- routing ---------------------------------------------------------------------------------------------
+
+    def _serving(self, model: str) -> list[Node]:
+        return [node for node in self.nodes if node.serves(model)]
+
+    def _choose(self, model: str, session_id: str, tried: Iterable[Node]) -> Node:
+        """The least busy of the healthiest nodes; among about equals, the one that this chat used before."""
+        serving = self._serving(model)
+        if not serving:
+            raise NotFound("There is no such model. Choose one from the list.", code="model_not_found", param="model")
+        free = [node for node in serving if node.outstanding < self._limits.node_queue]
+        if not free:
+            raise Overloaded("All models are busy. Try again in a moment.")
+        fresh = [node for node in free if node not in set(tried)] or free
+        healthiest = min(RANK[node.state] for node in fresh)
+        equals = [node for node in fresh if RANK[node.state] == healthiest]
+        least = min(node.outstanding for node in equals)
+        near = [node for node in equals if node.outstanding <= least + AFFINITY_SLACK]
+        return max(near, key=lambda node: _affinity(session_id, node))
+
+    # -- tokens ----------------------------------------------------------------------------------------------
+
+    async def count_tokens(self, model: str, texts: Sequence[str]) -> tuple[int, ...]:
+        """Tokens of each text, by the node's own tokenizer; an estimate from above when no node is awake to say.
+
+        Counts the bare texts: what the chat template adds around them is not in here.
+        """
+        keys = [_count_key(model, text) for text in texts]
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._counts}
+        guessed: dict[bytes, int] = {}
+        if missing:
+            guessed = await self._count_missing(model, missing)
+        for key in keys:
+            if key in self._counts:
+                self._counts.move_to_end(key)
+        counts = tuple(self._counts[key] if key in self._counts else guessed[key] for key in keys)
+        while len(self._counts) > COUNTS_KEPT:
+            self._counts.popitem(last=False)
+        return counts
+
+    async def _count_missing(self, model: str, missing: dict[bytes, str]) -> dict[bytes, int]:
+        """Fills the cache with what the node says; gives back estimates for what it does not."""
+        node = next((node for node in self._serving(model) if node.state == "warm" and _can_count(node)), None)
+        if node is not None:
+            todo = iter(missing.items())
+            with suppress(aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
+                await asyncio.gather(*(self._count_some(node, model, todo) for _ in range(COUNTS_AT_ONCE)))
+        return {key: estimate_tokens(text) for key, text in missing.items() if key not in self._counts}
+
+    async def _count_some(self, node: Node, model: str, todo: Iterable[tuple[bytes, str]]) -> None:
+        for key, text in todo:
+            if not text:
+                self._counts[key] = 0
+                continue
+            question: dict[str, object] = (
+                {"model": model, "prompt": text, "add_special_tokens": False}
+                if node.kind == "vllm"
+                else {"content": text, "add_special": False}
+            )
+            async with self._session.post(
+                f"{node.root}/tokenize",
+                data=msgspec.json.encode(question),
+                headers={**node.headers, "Content-Type": "application/json"},
+                timeout=TOKENIZE_TIMEOUT,
+            ) as response:
+                if response.status != 200:
+                    return
+                self._counts[key] = len(msgspec.json.decode(await response.read(), type=_Tokenized).tokens)
+
+
+# -- one answer ----------------------------------------------------------------------------------------------------
+
+
+class _Cut(Exception):
+    """The connection ended before the answer did."""
+
+    def __init__(self, error: UpstreamError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class _Watchdog:
+    """Ends a read that waits too long: one timer per stream, looked at a few times, instead of one per token.
+
+    Only our own waiting counts; a reader that takes its time over what it got is not the node's fault.
+    """
+
+    __slots__ = ("_handle", "_loop", "_response", "fired", "limit_s", "waiting_since")
+
+    def __init__(self, response: aiohttp.ClientResponse, limit_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._response = response
+        self.limit_s = limit_s
+        self.waiting_since: float | None = None
+        self.fired = False
+        self._handle = self._loop.call_later(limit_s, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        since = now if self.waiting_since is None else self.waiting_since
+        if now - since >= self.limit_s:
+            self.fired = True
+            self._response.close()
+            return
+        self._handle = self._loop.call_at(since + self.limit_s, self._look)
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+
+async def _read_reply(response: aiohttp.ClientResponse, limits: Limits) -> AsyncGenerator[Token | End, None]:
+    """Raises _Cut for a connection that ended early, UpstreamError for everything else that is wrong."""
+    reply = Reply()
+    watchdog = _Watchdog(response, limits.first_token_s)
+    read, clock = response.content.readany, asyncio.get_running_loop().time
+    frames = 0
+    waiting_since = clock()
+    try:
+        while not reply.done:
+            watchdog.waiting_since = waiting_since
+            data = await read()
+            watchdog.waiting_since = None
+            if not data and reply.finish_reason is None:
+                raise _Cut(cut_answer())
+            if not data:
+                break
+            token = reply.feed(data)
+            if reply.frames != frames:  # a comment is no sign of life: a proxy may send them for a dead node
+                frames = reply.frames
+                waiting_since = clock()
+            if token is not None:
+                watchdog.limit_s = limits.between_tokens_s
+                yield token
+                waiting_since = clock()
+        end = reply.end()
+        await _drain(response)
+        yield end
+    except (aiohttp.ClientError, OSError) as exc:
+        if watchdog.fired:
+            raise _too_slow() from exc
+        raise _Cut(cut_answer()) from exc
+    finally:
+        watchdog.cancel()
+        if not response.content.is_eof():
+            response.close()  # at once: the engine frees the slot when the connection goes
+        else:
+            response.release()
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """The last bytes after [DONE]; a connection that is not read to its end cannot be used again."""
+    if not response.content.is_eof():
+        with suppress(TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await response.content.readany()
+
+
+def _abandon(opening: "asyncio.Future[aiohttp.ClientResponse]") -> None:
+    """Close a request whose answer nobody will read."""
+    if not opening.done():
+        opening.cancel()
+    elif not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
+
+
+def _body(node: Node, ask: _Ask) -> dict[str, Any]:  # OpenAI's wire
+    sampling, messages = ask.sampling, list(ask.messages)
+    wanted = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "seed": sampling.seed,
+        "stop": sampling.stop,
+    }
+    body = {
+        **sampling.extra,
+        **{name: value for name, value in wanted.items() if value is not None},
+        "model": ask.model,
+        "messages": messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    body.pop("n", None)  # one run is one answer
+    if ask.prefix:
+        messages.append({"role": "assistant", "content": ask.prefix})
+        if node.kind in ("vllm", "llama.cpp"):
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+    return body
+
+
+# -- what went wrong, in our words ---------------------------------------------------------------------------------
+
+
+def _unavailable() -> UpstreamError:
+    return UpstreamError("The model cannot be reached right now. Try again in a moment.")
+
+
+def _too_slow() -> UpstreamError:
+    return UpstreamError("The model did not answer in time. Try again.", code="model_timeout")
+
+
+def _no_connection(node: Node) -> _NotYet:
+    """Nobody listens: a node that starts, or one that is gone."""
+    if _may_be_starting(node):
+        node.mark("warming")
+        return _NotYet("waking", _unavailable())
+    node.mark("unreachable")
+    return _NotYet("retrying", _unavailable())
+
+
+def _may_be_starting(node: Node) -> bool:
+    return node.state == "warming" or (node.serverless and node.state != "warm")
+
+
+async def _refusal(node: Node, response: aiohttp.ClientResponse) -> _NotYet | ParleyError:
+    """What an answer other than 200 asks of us. Reads the node's words only to understand them."""
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(2):
+            body = await response.content.read(PROBLEM_BYTES)
+    response.release()
+    after_s = _retry_after_s(response)
+    match classify(response.status, body):
+        case "too_long":
+            return context_too_long()
+        case "loading":
+            node.mark("warming")
+            return _NotYet("loading", _unavailable(), after_s)
+        case "busy":
+            return _NotYet("retrying", Overloaded("All models are busy. Try again in a moment."), after_s)
+        case "rejected":
+            return UpstreamError("The model does not accept this request. Check its parameters.", code="model_rejected")
+        case "unauthorized":
+            return UpstreamError("The model server did not accept Parley's key. Tell the operator.")
+        case "missing":
+            node.mark("unreachable")
+            return UpstreamError("The model server does not serve this model. Tell the operator.")
+        case "down":
+            return _down(node, response.status, after_s)
+
+
+def _down(node: Node, status: int, after_s: float | None) -> _NotYet:
+    if status == 503 or _may_be_starting(node):  # 503 is what Modal answers until a container is ready
+        node.mark("warming")
+        return _NotYet("waking", _unavailable(), after_s)
+    return _NotYet("retrying", _unavailable(), after_s)
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None  # a date is rare, and our own back-off does as well
+
+
+class _Patience:
+    """How much waiting one stream has left, and when its reader should hear of it."""
+
+    def __init__(self, limits: Limits, now: Callable[[], float]) -> None:
+        self._limits = limits
+        self._now = now
+        self._started = now()
+        self._retries = 0
+        self._pause_s = limits.first_backoff_s
+        self._told: tuple[Phase, float] | None = None
+
+    def after(self, failure: _NotYet) -> float:
+        """Seconds until the next attempt. Raises what the caller should hear when there is none."""
+        if failure.phase == "retrying":
+            self._retries += 1
+            if self._retries > self._limits.retries:
+                raise failure.final from failure
+        pause_s = self._next_pause_s(failure)
+        if self._now() - self._started + pause_s > self._limits.wake_s:
+            raise failure.final from failure
+        return pause_s
+
+    def _next_pause_s(self, failure: _NotYet) -> float:
+        backoff_s = self._pause_s
+        self._pause_s = min(2 * backoff_s, self._limits.backoff_s)
+        if failure.after_s is not None:
+            if failure.after_s > self._limits.between_tokens_s:
+                raise failure.final from failure  # longer than anybody would look at a screen
+            return failure.after_s
+        return backoff_s * random.uniform(0.5, 1.0)  # so that waiters do not come back all at once
+
+    def is_notice_due(self, phase: Phase) -> bool:
+        now = self._now()
+        if self._told is not None and self._told[0] == phase and now - self._told[1] < self._limits.notice_s:
+            return False
+        self._told = (phase, now)
+        return True
+
+
+def _waiting(node: Node, phase: Phase) -> Waiting:
+    p50, p90 = node.eta_ms() if phase in ("waking", "loading") else (None, None)
+    return Waiting(phase=phase, eta_p50_ms=p50, eta_p90_ms=p90)
+
+
+# -- small things --------------------------------------------------------------------------------------------------
+
+
+class _Tokenized(msgspec.Struct):
+    tokens: list[int]
+
+
+def _can_count(node: Node) -> bool:
+    return node.kind in ("vllm", "llama.cpp")
+
+
+def estimate_tokens(text: str) -> int:
+    """More than any tokenizer we know makes of it: three letters of ASCII, or half a character of anything else."""
+    ascii_chars = sum(map(str.isascii, text)) if not text.isascii() else len(text)
+    return -(-ascii_chars // 3) + 2 * (len(text) - ascii_chars)
+
+
+def _count_key(model: str, text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, person=_short(model)).digest()
+
+
+def _short(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()
+
+
+def _affinity(session_id: str, node: Node) -> bytes:
+    """Rendezvous hash: each chat prefers one node, and a node that leaves moves only its own chats."""
+    return hashlib.blake2b(f"{session_id}\n{node.url}".encode(), digest_size=8).digest()
+
+
+def _new_session(limits: Limits) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),  # uvicorn closes at 5: be first
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s),
+        headers={"User-Agent": "parley", "Accept-Encoding": "identity"},  # a proxy that compresses also buffers
+        read_bufsize=READ_BUFFER_BYTES,
+    )
