@@ -4,6 +4,8 @@ Adding a setting means a field here with its default and a line in docs/architec
 The limits below the class are constants, not settings: they are part of the contract (docs/architecture.md).
 """
 
+import os
+import sys
 from pathlib import Path
 
 from pydantic import Field
@@ -53,4 +55,10 @@ class Settings(BaseSettings):
     policy: Path | None = None  # guardrail policy; None: functions/guardrails/default.toml
     runs_per_minute: int = 0  # per principal; 0: no limit
     tokens_per_day: int = 0  # per principal; 0: no limit
+    lease_seconds: float = LEASE_SECONDS  # how long a silent worker keeps its runs
     checkpoint_ms: int | None = None  # None: the store's own (a beat on SQLite, CHECKPOINT_SECONDS on DynamoDB)
+
+
+def has_display() -> bool:
+    """Whether a browser could open a window here."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -100,6 +100,7 @@ class Message(Struct, frozen=True, kw_only=True):
     cost: Cost | None = None
     verdicts: tuple[Verdict, ...] = ()
     error: Problem | None = None
+    left_out: int = 0  # earlier messages that did not fit into the model's context
 
 
 class Chat(Struct, frozen=True, kw_only=True):
@@ -149,6 +150,7 @@ class Run(Struct, frozen=True, kw_only=True):
     last_seq: int = 0
     stop_requested: bool = False
     sampling: Sampling = Sampling()
+    reserved_tokens: int = 0  # taken from the owner's budget at the start, settled at the end
     prompt: tuple[dict[str, Any], ...] | None = None  # OpenAI messages, checked at the edge
     ended_at: datetime | None = None
     finish_reason: str | None = None

@@ -1,0 +1,192 @@
+"""The native API for chats, and the way in for a message (`completion`)."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field, model_validator
+
+from functions.api import cursors
+from functions.api.auth import CurrentPrincipal, CurrentServices
+from functions.api.fields import Body, Id, MessageText, ShortText, StopText, SystemPrompt, Title
+from functions.api.sse import EventStream
+from functions.chat.messages import Chat, Message, Sampling, new_id, utc_now
+from functions.chat.turn import TurnRequest
+from functions.errors import BadInput
+from functions.settings import PAGE_MAX
+
+router = APIRouter(tags=["chats"])
+ChatId = Annotated[Id, Path()]
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+
+
+class OpenChat(Body):
+    id: Id | None = None
+    model: ShortText | None = None
+    title: Title | None = None
+    system_prompt: SystemPrompt | None = None
+
+
+class ChatChanges(Body):
+    title: Title | None = None
+    model: ShortText | None = None
+    system_prompt: SystemPrompt | None = None
+    pinned: bool | None = None
+    archived: bool | None = None
+    active_leaf: Id | None = None
+
+
+class NewMessage(Body):
+    id: Id
+    content: MessageText
+    parent_id: Id | None = None
+
+
+class Completion(Body):
+    """Exactly one of `message` and `regenerate`."""
+
+    message: NewMessage | None = None
+    regenerate: Id | None = None
+    model: ShortText | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: Annotated[list[StopText], Field(max_length=4)] | None = None
+    mode: Literal["stream", "async"] = "stream"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Completion":
+        if (self.message is None) == (self.regenerate is None):
+            raise ValueError("give either `message` or `regenerate`")
+        return self
+
+
+def as_json(value: Any, status: int = 200) -> Response:  # any msgspec value
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+@router.post("/chat", status_code=201)
+async def open_chat(body: OpenChat, who: CurrentPrincipal, services: CurrentServices) -> Response:
+    if body.model:
+        services.turns.model(body.model)
+    now = utc_now()
+    chat = Chat(
+        id=body.id or new_id(),
+        title=body.title,
+        model=body.model,
+        system_prompt=body.system_prompt,
+        created_at=now,
+        updated_at=now,
+    )
+    await services.store.create_chat(who.owner, chat)
+    return as_json(chat, 201)
+
+
+@router.get("/chats")
+async def list_chats(
+    who: CurrentPrincipal,
+    services: CurrentServices,
+    limit: Limit = 50,
+    after: Annotated[str | None, Query(max_length=2048)] = None,
+    q: Annotated[str | None, Query(max_length=200)] = None,
+    archived: bool = False,
+) -> Response:
+    cursor = cursors.unseal(services.page_key, who.owner, after)
+    page = await services.store.list_chats(who.owner, limit=limit, after=cursor, query=q or None, archived=archived)
+    last_id = cursors.seal(services.page_key, who.owner, page.next)
+    return as_json({"object": "list", "data": page.data, "has_more": last_id is not None, "last_id": last_id})
+
+
+@router.get("/chat/{chat_id}")
+async def get_chat(
+    chat_id: ChatId,
+    who: CurrentPrincipal,
+    services: CurrentServices,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    before: Annotated[Id | None, Query()] = None,
+) -> Response:
+    chat = await services.store.get_chat(who.owner, chat_id)
+    page = await services.store.list_messages(who.owner, chat_id, limit=limit, before=before)
+    more = {"messages": page.data, "has_more": page.next is not None, "first_id": page.next}
+    return as_json(msgspec.to_builtins(chat) | more)
+
+
+@router.patch("/chat/{chat_id}")
+async def change_chat(chat_id: ChatId, body: ChatChanges, who: CurrentPrincipal, services: CurrentServices) -> Response:
+    changes = body.model_dump(exclude_unset=True)
+    for name in ("pinned", "archived", "active_leaf", "title"):
+        if name in changes and changes[name] is None:
+            raise BadInput(f"`{name}` cannot be null; leave it out to keep it.", param=name)
+    if body.model:
+        services.turns.model(body.model)
+    return as_json(await services.store.update_chat(who.owner, chat_id, changes))
+
+
+@router.delete("/chat/{chat_id}", status_code=204)
+async def delete_chat(chat_id: ChatId, who: CurrentPrincipal, services: CurrentServices) -> Response:
+    chat = await services.store.get_chat(who.owner, chat_id)
+    if chat.active_run:
+        await services.runs.stop(who.owner, chat.active_run)
+    await services.store.delete_chat(who.owner, chat_id)
+    return Response(status_code=204)
+
+
+@router.post("/chat/{chat_id}/completion", response_model=None)
+async def complete(
+    chat_id: ChatId,
+    body: Completion,
+    who: CurrentPrincipal,
+    services: CurrentServices,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> Response:
+    """Continue the chat. `stream` answers with the run's events; `async` with 202 once the job is queued."""
+    run = await services.turns.start(who.owner, _turn_request(chat_id, body, idempotency_key))
+    headers = {"x-run-id": run.id}
+    if body.mode == "async":
+        return JSONResponse({"run_id": run.id, "status": run.status}, 202, headers)
+    return EventStream(await services.runs.follow(who.owner, run.id), headers=headers)
+
+
+def _turn_request(chat_id: str, body: Completion, key: str | None) -> TurnRequest:
+    message = body.message
+    sent_parent = message is not None and "parent_id" in message.model_fields_set
+    return TurnRequest(
+        # A message is its own key: the client made its id. A regenerate has none unless the client sends one.
+        key=f"message:{message.id}" if message else f"header:{key or new_id()}",
+        chat_id=chat_id,
+        model=body.model,
+        message_id=message.id if message else None,
+        content=message.content if message else None,
+        parent_id=message.parent_id if message and sent_parent else "leaf",
+        regenerate=body.regenerate,
+        sampling=Sampling(
+            temperature=body.temperature,
+            top_p=body.top_p,
+            max_tokens=body.max_tokens,
+            seed=body.seed,
+            stop=tuple(body.stop) if body.stop else None,
+        ),
+        mode=body.mode,
+    )
+
+
+@router.get("/chat/{chat_id}/stream", response_model=None)
+async def attach(chat_id: ChatId, who: CurrentPrincipal, services: CurrentServices) -> Response:
+    """The active run from its start, or 204 when the chat is idle."""
+    chat = await services.store.get_chat(who.owner, chat_id)
+    if chat.active_run is None:
+        return Response(status_code=204)
+    return EventStream(await services.runs.follow(who.owner, chat.active_run), headers={"x-run-id": chat.active_run})
+
+
+@router.get("/chat/{chat_id}/export")
+async def export_chat(
+    chat_id: ChatId, who: CurrentPrincipal, services: CurrentServices, format: Literal["json"] = "json"
+) -> Response:
+    chat = await services.store.get_chat(who.owner, chat_id)
+    messages: tuple[Message, ...] = (await services.store.list_messages(who.owner, chat_id)).data
+    body = msgspec.json.encode({"format": "parley.chat.v1", "chat": chat, "messages": messages})
+    disposition = {"content-disposition": f'attachment; filename="parley-{chat_id}.json"'}
+    return Response(body, media_type="application/json", headers=disposition)

@@ -1,0 +1,63 @@
+"""The caller: profile, and signing in from the browser."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from functions.api.auth import (
+    COOKIE,
+    COOKIE_SECONDS,
+    CurrentPrincipal,
+    CurrentServices,
+    owner_of_token,
+    refuse_foreign_pages,
+)
+from functions.api.chats import as_json
+from functions.api.fields import Body, ShortText, SystemPrompt
+from functions.chat.messages import Profile
+from functions.errors import Unauthorized
+
+router = APIRouter(tags=["me"])
+
+
+class ProfileChanges(Body):
+    custom_instructions: SystemPrompt | None = None
+
+
+class SignIn(Body):
+    token: ShortText
+
+
+@router.get("/me")
+async def get_me(who: CurrentPrincipal, services: CurrentServices) -> Response:
+    profile, settings = await services.store.get_profile(who.owner), services.settings
+    limits = {"runs_per_minute": settings.runs_per_minute or None, "tokens_per_day": settings.tokens_per_day or None}
+    return as_json({"id": who.owner, "custom_instructions": profile.custom_instructions, "limits": limits})
+
+
+@router.patch("/me")
+async def change_me(body: ProfileChanges, who: CurrentPrincipal, services: CurrentServices) -> Response:
+    if body.custom_instructions is not None:
+        await services.store.put_profile(who.owner, Profile(custom_instructions=body.custom_instructions))
+    return await get_me(who, services)
+
+
+@router.post("/session", status_code=204)
+async def sign_in(body: SignIn, request: Request, services: CurrentServices) -> Response:
+    """Keep the token in a cookie that no script can read."""
+    refuse_foreign_pages(request)
+    if owner_of_token(services.settings, body.token) is None:
+        await asyncio.sleep(0.5)  # guessing must not be cheap
+        raise Unauthorized("This access token is not known here.")
+    response = Response(status_code=204)
+    is_tls = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    response.set_cookie(COOKIE, body.token, max_age=COOKIE_SECONDS, httponly=True, samesite="strict", secure=is_tls)
+    return response
+
+
+@router.delete("/session", status_code=204)
+async def sign_out(request: Request) -> Response:
+    refuse_foreign_pages(request)
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response

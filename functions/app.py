@@ -1,0 +1,236 @@
+"""The ASGI app: `create_app(settings)`. One app everywhere; host differences end at the process edge.
+
+Here is the only map from an error's code to an HTTP status, and the headers that every response carries.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from functions import __version__
+from functions.api import chats, health, me, openai, runs
+from functions.chat.messages import new_id
+from functions.errors import (
+    BadInput,
+    Conflict,
+    ContextTooLong,
+    Fenced,
+    Forbidden,
+    Limited,
+    NotFound,
+    Overloaded,
+    ParleyError,
+    TooLarge,
+    Unauthorized,
+    UpstreamError,
+)
+from functions.services import Services
+from functions.settings import BODY_BYTES
+from functions.telemetry import log_fault
+
+OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
+
+STATUS: dict[type[ParleyError], tuple[int, str]] = {
+    TooLarge: (413, "invalid_request_error"),
+    ContextTooLong: (400, "invalid_request_error"),
+    BadInput: (400, "invalid_request_error"),
+    Unauthorized: (401, "authentication_error"),
+    Forbidden: (403, "permission_error"),
+    NotFound: (404, "not_found_error"),
+    Conflict: (409, "conflict_error"),
+    Fenced: (409, "conflict_error"),
+    Limited: (429, "rate_limit_error"),
+    Overloaded: (503, "server_error"),
+    UpstreamError: (502, "server_error"),
+}
+NO_RETRY_HELPS = ("insufficient_quota", "message_exists", "gave_up", "internal")
+
+# Scripts, styles and connections from here only, nothing inline, no HTML sinks for scripts to abuse.
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+SECURITY_HEADERS = [
+    (b"content-security-policy", CSP.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+]
+
+
+def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
+    """`open_services` is entered at start-up and left at shutdown; `web` is the built client, if any."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services() as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Parley",
+        version=__version__,
+        description="Your own private ChatGPT. Errors carry OpenAI's envelope and a stable code.",
+        lifespan=lifespan,
+        docs_url=None,  # Swagger's page loads scripts from another host
+        redoc_url=None,
+    )
+    for router in (chats.router, runs.router, me.router, health.router, openai.router):
+        app.include_router(router)
+    app.add_exception_handler(ParleyError, _on_parley_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(ValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_fault)
+    app.add_middleware(Edge)
+    _serve_web(app, web)
+    return app
+
+
+# -- errors ------------------------------------------------------------------------------------------------------
+
+
+def _envelope(status: int, kind: str, message: str, code: str, param: str | None = None) -> JSONResponse:
+    error = {"message": message, "type": kind, "code": code, "param": param}
+    return JSONResponse({"error": error}, status)
+
+
+async def _on_parley_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ParleyError)
+    status, kind = next((STATUS[c] for c in type(error).__mro__ if c in STATUS), (500, "server_error"))
+    if error.code == "insufficient_quota":
+        kind = "insufficient_quota"
+    response = _envelope(status, kind, error.message, error.code, error.param)
+    if isinstance(error, Limited):
+        response.headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+    if error.code in NO_RETRY_HELPS or (isinstance(error, UpstreamError) and not isinstance(error, Overloaded)):
+        # The official client retries 409, 429 and 5xx by itself; here that only costs time.
+        response.headers["x-should-retry"] = "false"
+    return response
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    """The first thing that is wrong, named by its path; never the value, which may be anything."""
+    assert isinstance(error, RequestValidationError | ValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path", "header"))
+    if first["type"] == "json_invalid":
+        return _envelope(400, "invalid_request_error", "The body is not valid JSON.", "invalid_json")
+    text = first["msg"].removeprefix("Value error, ")
+    message = f"`{where}` {text}." if first["type"] == "value_error" and where else f"{where or 'The body'}: {text}."
+    code = "too_large" if "is too long:" in text else "bad_input"
+    return _envelope(413 if code == "too_large" else 400, "invalid_request_error", message, code, where or None)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, ParleyError):  # FastAPI wraps what reading the body raised
+        return await _on_parley_error(request, error.__cause__)
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "_")
+    response = _envelope(error.status_code, "invalid_request_error", f"{phrase}.", code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_fault(request: Request, _: Exception) -> Response:
+    log_fault("http.fault", path=request.scope.get("route") and request.scope["route"].path)
+    return _envelope(500, "server_error", "Something broke on our side; please try again.", "internal")
+
+
+# -- every request and response ----------------------------------------------------------------------------------
+
+
+class Edge:
+    """Bounds the body before anything reads it, names the request, and adds the headers. Pure ASGI: it adds
+    nothing per token."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = new_id().encode()
+        is_page = scope["path"] == "/" or scope["path"].startswith("/assets/")
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                extra = [(b"x-request-id", request_id), *SECURITY_HEADERS]
+                if not is_page and not any(name == b"cache-control" for name, _ in message["headers"]):
+                    extra.append((b"cache-control", b"no-store"))
+                message["headers"] = [*message["headers"], *extra]
+            await send(message)
+
+        received = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > BODY_BYTES:
+                raise TooLarge(f"The body may have {BODY_BYTES} bytes at most.")
+            return message
+
+        try:
+            _check_length(scope)
+            await self._app(scope, receive_bounded, send_with_headers)
+        except TooLarge as error:
+            response = await _on_parley_error(Request(scope), error)
+            response.headers["connection"] = "close"
+            await response(scope, receive, send_with_headers)
+
+
+def _check_length(scope: Scope) -> None:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and (not value.isdigit() or int(value) > BODY_BYTES):
+            raise TooLarge(f"The body may have {BODY_BYTES} bytes at most.")
+
+
+# -- the web client ----------------------------------------------------------------------------------------------
+
+_HASHED = re.compile(r"-[\w-]{8,}\.\w+$")  # Vite puts a content hash into the name of every asset
+
+
+class Assets(StaticFiles):
+    """Hashed names never change: cached for good. Everything else is asked for again."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:  # the signature is Starlette's
+        response = super().file_response(*args, **kwargs)
+        is_hashed = bool(_HASHED.search(str(args[0])))
+        response.headers["cache-control"] = "public, max-age=31536000, immutable" if is_hashed else "no-cache"
+        return response
+
+
+def _serve_web(app: FastAPI, web: Path | None) -> None:
+    index = web / "index.html" if web else None
+    if web is None or index is None or not index.is_file():
+
+        @app.get("/", include_in_schema=False)
+        async def no_client() -> Response:
+            return PlainTextResponse(
+                "The web client is not built. Run: npm --prefix web ci && npm --prefix web run build\n"
+            )
+
+        return
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(index, headers={"cache-control": "no-cache"})
+
+    app.mount("/", Assets(directory=web), name="web")

@@ -1,0 +1,367 @@
+"""The run log: an answer is a run, not a connection.
+
+A `RunLog` writes one run: it gathers events, checkpoints them in beats, and shows an event to readers only after
+the store has it. So whatever a reader has seen survives this process, and its cursor is never ahead of the log.
+`Runs` knows the runs that live in this process, follows any run for a reader, stops runs and renews leases.
+
+It knows nothing about models, guardrails or HTTP.
+
+    add_text ─┐                 ┌─ publish ─ reader
+    add ──────┴ pending ─ beat ─┴ store.append_events (renews the lease; Fenced: somebody else has the run)
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+
+import msgspec
+
+from functions.chat.messages import (
+    TERMINAL,
+    TERMINAL_EVENTS,
+    Delta,
+    LoggedEvent,
+    Message,
+    Run,
+    RunEvent,
+)
+from functions.errors import BadInput, Fenced
+from functions.ports import ChatStore
+from functions.settings import CHECKPOINT_TOKENS, PING_SECONDS, READER_POLL_SECONDS
+from functions.telemetry import log, log_fault
+
+FIRST_POLL_SECONDS = 0.05  # a reader of another process's run starts here and backs off to READER_POLL_SECONDS
+Clock = Callable[[], int]  # Unix milliseconds
+
+
+class RunLog:
+    """The one writer of one run, under the epoch that it claimed.
+
+    `task` is the work; the log cancels it when the run is fenced or a stop is asked for. `stopping` tells the
+    work which of the two it was.
+    """
+
+    def __init__(
+        self, store: ChatStore, run: Run, events: Sequence[LoggedEvent], *, beat_s: float, lease_s: float, clock: Clock
+    ):
+        self.run = run
+        self.events = list(events)  # durable, all of them, from seq 1
+        self.task: asyncio.Task[None] | None = None
+        self.readers = 0
+        self.stopping = run.stop_requested
+        self.closed = False  # no more events will come from this process
+        self._ending = False
+        self._store, self._beat_s, self._lease_s, self._clock = store, beat_s, lease_s, clock
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[RunEvent] = []
+        self._text: list[str] = []  # the tail of pending: one Delta in the making
+        self._written = [e.event.text for e in events if isinstance(e.event, Delta)]
+        self._tokens = 0
+        self._timer: asyncio.TimerHandle | None = None  # of the next beat
+        self._is_storing = False
+        self._next_beat = 0.0
+        self._writing = asyncio.Lock()
+        self._waiters: list[asyncio.Future[bool]] = []
+        self.renewed_at = self._loop.time()
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def add_text(self, text: str, tokens: int) -> None:
+        """Text that the guardrails have released. Cheap: called for every read from the node."""
+        self._text.append(text)
+        self._written.append(text)
+        self._tokens += tokens
+        if self._tokens >= CHECKPOINT_TOKENS:
+            self._next_beat = 0.0
+            if self._timer:
+                self._timer.cancel()
+                self._timer = None
+        self._schedule()
+
+    def add(self, event: RunEvent) -> None:
+        """Any other event, in order with the text."""
+        self._seal_text()
+        self._pending.append(event)
+        self._schedule()
+
+    def _seal_text(self) -> None:
+        if self._text:
+            self._pending.append(Delta(text="".join(self._text)))
+            self._text.clear()
+            self._tokens = 0
+
+    def _schedule(self) -> None:
+        if self._timer is None and not self._is_storing:
+            # The first text leaves at once; from then on a beat apart.
+            delay = self._next_beat - self._loop.time()
+            self._timer = self._loop.call_later(max(0.0, delay), self._beat)
+
+    def _beat(self) -> None:
+        self._timer, self._is_storing = None, True
+        self._loop.create_task(self._checkpoint()).add_done_callback(self._checkpointed)
+
+    def _checkpointed(self, task: asyncio.Task[None]) -> None:
+        self._is_storing = False
+        if task.cancelled():
+            return
+        if fault := task.exception():
+            self._lose(fault)
+        elif self._pending or self._text:
+            self._schedule()
+
+    async def _checkpoint(self, *, lease_s: float | None = None) -> None:
+        async with self._writing:
+            if self.closed:
+                return
+            self._seal_text()
+            batch, self._pending = self._numbered(self._pending), []
+            until = self._clock() + int(1000 * (self._lease_s if lease_s is None else lease_s))
+            stop = await self._store.append_events(
+                self.run.owner, self.run.id, self.run.epoch, batch, lease_until_ms=until
+            )
+            self.renewed_at = self._loop.time()
+            self._next_beat = self.renewed_at + self._beat_s
+            self._publish(batch)
+        if stop:
+            self.stop()
+
+    def _numbered(self, events: Sequence[RunEvent]) -> list[LoggedEvent]:
+        first = len(self.events) + 1
+        return [LoggedEvent.of(seq, event) for seq, event in enumerate(events, first)]
+
+    def _publish(self, batch: Sequence[LoggedEvent]) -> None:
+        self.events.extend(batch)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            _resolve(waiter, True)
+
+    def _lose(self, fault: BaseException) -> None:
+        """The store refused a checkpoint: fenced, or out of reach. Either way this process may write no more;
+        the lease runs out and whoever claims the run continues from what is stored."""
+        log("run.lost", run=self.run.id, epoch=self.run.epoch, reason=type(fault).__name__)
+        self.close()
+        if self.task:
+            self.task.cancel()
+
+    def written(self) -> str:
+        """The answer so far: what is stored, and what has been released and is on its way to the store."""
+        return "".join(self._written)
+
+    async def finish(self, run: Run, events: Sequence[RunEvent], answer: Message | None) -> None:
+        """The one end, under a shield: everything durable is done before a reader sees the terminal event.
+        Raises Fenced."""
+        self._ending = True
+        await asyncio.shield(asyncio.create_task(self._finish(run, events, answer)))
+
+    async def _finish(self, run: Run, events: Sequence[RunEvent], answer: Message | None) -> None:
+        async with self._writing:
+            if self.closed:
+                raise Fenced("This run is owned by another worker now.")
+            self._seal_text()
+            batch = self._numbered([*self._pending, *events])
+            run = msgspec.structs.replace(run, last_seq=batch[-1].seq)
+            await self._store.finish_run(run.owner, run, batch, answer)
+            self._pending, self.run = [], run
+            self._publish(batch)
+            self.close()
+
+    async def release(self) -> None:
+        """Shutting down: store what is pending and give the lease back, so that another worker need not wait."""
+        with suppress(Fenced):
+            await self._checkpoint(lease_s=0)
+        self.close()
+
+    async def renew(self) -> None:
+        try:
+            await self._checkpoint()
+        except Exception as fault:  # an edge: the run is lost to this process, whatever the reason
+            self._lose(fault)
+
+    def close(self) -> None:
+        self.closed = True
+        self._publish(())
+
+    def stop(self) -> None:
+        """Ask the work to stop; it keeps what it has and ends as `stopped`."""
+        if not (self.stopping or self.closed or self._ending):
+            self.stopping = True
+            if self.task:
+                self.task.cancel()
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    async def wait(self, seconds: float) -> bool:
+        """Until something is published (True) or the time is up (False). A future and a timer, no task: this
+        runs once a beat for every reader."""
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._waiters.append(future)
+        timer = self._loop.call_later(seconds, _resolve, future, False)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            if not future.done() or not future.result():
+                with suppress(ValueError):
+                    self._waiters.remove(future)
+
+
+class Runs:
+    """The runs of this process, and the way to any run for a reader.
+
+    `takeover(owner, run_id)` is called when a reader finds that a run's worker has gone silent: serverless
+    hosts have no worker process that would notice.
+    """
+
+    def __init__(self, store: ChatStore, *, worker: str, beat_s: float, lease_s: float, clock: Clock) -> None:
+        self.worker, self.lease_s, self.clock = worker, lease_s, clock
+        self.takeover: Callable[[str, str], Awaitable[bool]] | None = None
+        self._store, self._beat_s = store, beat_s
+        self._live: dict[str, RunLog] = {}
+        self._renewals: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def lease_until_ms(self) -> int:
+        return self.clock() + int(1000 * self.lease_s)
+
+    def start(self, run: Run, events: Sequence[LoggedEvent], work: Callable[[RunLog], Awaitable[None]]) -> RunLog:
+        """Run `work` in a task of its own; it belongs to the run, not to any connection."""
+        run_log = RunLog(self._store, run, events, beat_s=self._beat_s, lease_s=self.lease_s, clock=self.clock)
+        self._live[run.id] = run_log
+        run_log.task = asyncio.create_task(self._work(run_log, work), name=f"run {run.id}")
+        if self._renewals is None or self._renewals.done():
+            self._renewals = asyncio.create_task(self._renew_leases(), name="leases")
+        return run_log
+
+    async def _work(self, run_log: RunLog, work: Callable[[RunLog], Awaitable[None]]) -> None:
+        try:
+            await work(run_log)
+        except Fenced:
+            log("run.fenced", run=run_log.run.id, epoch=run_log.run.epoch)
+        except Exception:  # the edge of a task: nobody else would hear of it
+            log_fault("run.broke", run=run_log.run.id)
+        finally:
+            run_log.close()
+            self._live.pop(run_log.run.id, None)
+
+    async def _renew_leases(self) -> None:
+        """A run that waits (a GPU wakes, a tool is slow) writes nothing; its lease is kept alive here."""
+        while self._live:
+            await asyncio.sleep(self.lease_s / 3)
+            due = asyncio.get_running_loop().time() - self.lease_s / 3
+            await asyncio.gather(*(r.renew() for r in list(self._live.values()) if r.renewed_at < due))
+
+    # -- readers ---------------------------------------------------------------------------------------------
+
+    async def follow(self, owner: str, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[LoggedEvent], None]:
+        """The run's events with seq > `after`: what is stored, then live, then the end. An empty batch is a
+        sign of life, at most every PING_SECONDS. Raises NotFound; BadInput when `after` is ahead of the log."""
+        live = self._mine(owner, run_id)
+        last = len(live.events) if live else (await self._store.get_run(owner, run_id)).last_seq
+        if not 0 <= after <= last:
+            raise BadInput(
+                "The cursor is not in this run; reconnect with the last id you received.",
+                code="bad_cursor",
+                param="last_event_id",
+            )
+        return self._follow(owner, run_id, after)
+
+    async def _follow(self, owner: str, run_id: str, after: int) -> AsyncGenerator[Sequence[LoggedEvent], None]:
+        while not self._closing:
+            live = self._mine(owner, run_id)
+            source = self._follow_live(live, after) if live else self._follow_stored(owner, run_id, after)
+            async with aclosing(source) as batches:
+                async for batch in batches:
+                    yield batch
+                    if batch:
+                        after = batch[-1].seq
+                        if isinstance(batch[-1].event, TERMINAL_EVENTS):
+                            return
+
+    def _mine(self, owner: str, run_id: str) -> RunLog | None:
+        live = self._live.get(run_id)
+        return live if live and live.run.owner == owner and not live.closed else None
+
+    @staticmethod
+    async def _follow_live(live: RunLog, after: int) -> AsyncGenerator[Sequence[LoggedEvent], None]:
+        live.readers += 1
+        try:
+            while True:
+                if batch := live.events[after:]:  # seq n stands at index n - 1
+                    after = batch[-1].seq
+                    yield batch
+                elif live.closed:
+                    return  # fenced or released: the store knows how it goes on
+                elif not await live.wait(PING_SECONDS):
+                    yield ()
+        finally:
+            live.readers -= 1
+
+    async def _follow_stored(self, owner: str, run_id: str, after: int) -> AsyncGenerator[Sequence[LoggedEvent], None]:
+        pause, quiet = FIRST_POLL_SECONDS, 0.0
+        while not self._closing and not self._mine(owner, run_id):
+            if batch := await self._store.read_events(owner, run_id, after=after):
+                after, pause, quiet = batch[-1].seq, FIRST_POLL_SECONDS, 0.0
+                yield batch
+                continue
+            if quiet >= PING_SECONDS:
+                yield ()
+                quiet = 0.0
+            if await self._revive(owner, run_id):
+                return
+            await asyncio.sleep(pause)
+            quiet += pause
+            pause = min(2 * pause, READER_POLL_SECONDS)
+
+    async def _revive(self, owner: str, run_id: str) -> bool:
+        if self.takeover is None:
+            return False
+        run = await self._store.get_run(owner, run_id)
+        silent = run.status == "running" and run.lease_until_ms < self.clock()
+        return silent and await self.takeover(owner, run_id)
+
+    # -- stopping --------------------------------------------------------------------------------------------
+
+    async def stop(self, owner: str, run_id: str) -> Run:
+        """Ask for the end of a run, wherever it runs; returns the run as it is when the asking is done.
+        Raises NotFound."""
+        run = await self._store.request_stop(owner, run_id)
+        if run.status in TERMINAL:
+            return run
+        live = self._live.get(run_id)
+        if live and live.run.owner == owner:
+            live.stop()
+            if live.task:
+                await asyncio.wait([live.task], timeout=1.0)
+        elif self.takeover:
+            # Queued, or its worker is dead: nobody else would end it soon. Lost claim: its worker sees the flag.
+            await self.takeover(owner, run_id)
+        return await self._store.get_run(owner, run_id)
+
+    def abandon(self, run_id: str, grace_s: float) -> None:
+        """Stop the run unless a reader comes back within `grace_s` (for clients that have no way to resume)."""
+        live = self._live.get(run_id)
+        if live:
+            asyncio.get_running_loop().call_later(grace_s, _stop_if_alone, live)
+
+    async def close(self) -> None:
+        """Release every run: pending text stored, lease given back, readers let go. Safe to call again."""
+        self._closing = True
+        lives = list(self._live.values())
+        await asyncio.gather(*(live.release() for live in lives), return_exceptions=True)
+        tasks = [live.task for live in lives if live.task]
+        for task in tasks:
+            task.cancel()
+        if self._renewals:
+            self._renewals.cancel()
+            tasks.append(self._renewals)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _resolve(future: asyncio.Future[bool], value: bool) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _stop_if_alone(live: RunLog) -> None:
+    if not live.readers:
+        live.stop()

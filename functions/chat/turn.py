@@ -1,0 +1,623 @@
+"""One message's way. READ FIRST.
+
+    start()   limits → input guardrails → one transaction (message + run) → the run begins
+    _answer() history → context → gateway → output guardrails → run log → the end
+    resume()  the same answer, taken over by another worker from the stored prefix
+
+A turn knows ports and the engine behind `gateway`; it knows no HTTP, no database and no environment.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, assert_never
+
+import msgspec
+
+from functions.chat import context
+from functions.chat.messages import (
+    Chat,
+    Cost,
+    Delta,
+    Done,
+    Failed,
+    GuardrailActed,
+    LoggedEvent,
+    Message,
+    Problem,
+    Profile,
+    Run,
+    RunEvent,
+    RunJob,
+    RunStarted,
+    Sampling,
+    StatusChanged,
+    Stopped,
+    Timings,
+    Titled,
+    ToolCalls,
+    Usage,
+    Verdict,
+    new_id,
+)
+from functions.chat.runs import RunLog, Runs
+from functions.errors import BadInput, Fenced, Limited, NotFound, OverBudget, ParleyError, UpstreamError
+from functions.guardrails.policy import Policy
+from functions.guardrails.stream import OutputFilter, check_text
+from functions.guardrails.validators import InputGuard, InputResult
+from functions.inference.gateway import End, Gateway, ModelInfo, Token, Waiting
+from functions.ports import ChatStore, Counter, NewTurn
+from functions.settings import RUN_SECONDS
+from functions.telemetry import log, log_fault
+
+MAX_CLAIMS = 5  # a run that has killed this many workers is given up
+TITLE_CHARS = 60
+GUARD_IN_THREAD_CHARS = 2000  # below, the check is faster than the hop to a thread
+PLAIN = Sampling()
+RETRY_WINDOW_MS = 10 * 60 * 1000  # how long an idempotency key that is no message id is remembered
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """What a caller asks for, already parsed.
+
+    Exactly one of: `message` (a new user message under `parent_id`), `regenerate` (a new answer to the user
+    message that this answer had), `prompt` (the whole conversation, OpenAI's form, no chat kept).
+    `key` makes it idempotent; `parent_id` "leaf" is the chat's active leaf.
+    """
+
+    key: str
+    chat_id: str | None = None
+    model: str | None = None
+    message_id: str | None = None
+    content: str | None = None
+    parent_id: str | Literal["leaf"] | None = "leaf"
+    regenerate: str | None = None
+    prompt: tuple[dict[str, Any], ...] | None = None
+    sampling: Sampling = PLAIN
+    mode: Literal["stream", "async"] = "stream"
+    replace_key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """Per principal; 0 is no limit."""
+
+    runs_per_minute: int = 0
+    tokens_per_day: int = 0
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known about an answer while it is being made."""
+
+    accepted_ms: int
+    began_ms: int
+    wake_ms: int = 0
+    ttft_ms: int = 0
+    finish_reason: str = "stop"
+    usage: Usage | None = None
+    generated: int = 0  # delta frames: stands in for the count of tokens when the node could not say
+    prefix_tokens: int = 0
+    left_out: int = 0
+    verdicts: list[Verdict] = field(default_factory=list)
+
+
+class Turns:
+    """The story of a message, over the ports and the engine."""
+
+    def __init__(
+        self,
+        *,
+        store: ChatStore,
+        counter: Counter,
+        runs: Runs,
+        gateway: Gateway,
+        guard: InputGuard,
+        policy: Policy,
+        system_prompt: str,
+        quotas: Quotas,
+        context_policy: context.ContextPolicy,
+    ) -> None:
+        self._store, self._counter, self._runs, self._gateway = store, counter, runs, gateway
+        self._guard, self._policy, self._system_prompt = guard, policy, system_prompt
+        self._quotas, self._context_policy = quotas, context_policy
+        runs.takeover = self.resume
+
+    def model(self, name: str | None) -> ModelInfo:
+        """The model of this name, or the first one. Raises NotFound, UpstreamError when there is none at all."""
+        models = self._gateway.models()
+        if not models:
+            raise UpstreamError("No model is ready yet; try again in a moment.")
+        for info in models:
+            if name in (None, info.id):
+                return info
+        raise NotFound(
+            f"There is no model {name!r} here; GET /v1/models lists them.", code="model_not_found", param="model"
+        )
+
+    # -- the beginning ---------------------------------------------------------------------------------------
+
+    async def start(self, owner: str, request: TurnRequest) -> Run:
+        """Store the message and its run, and set the run going. Sent again, it returns the same run.
+
+        Raises BadInput, NotFound, Conflict, Limited; then nothing is stored and no engine was called.
+        """
+        asked = self.model(request.model) if request.model else None
+        chat = await self._store.get_chat(owner, request.chat_id) if request.chat_id else None
+        known = chat is not None and any(info.id == chat.model for info in self._gateway.models())
+        # A chat outlives its model: when that is gone, the default answers.
+        model = asked or self.model(chat.model if chat and known else None)
+        reserved = await self._reserve(owner, request)
+        try:
+            run, is_new = await self._begin(owner, request, chat, model.id, reserved)
+        except BaseException:
+            await self._settle(owner, reserved, 0)
+            raise
+        if not is_new:
+            await self._settle(owner, reserved, 0)
+        return run
+
+    async def _begin(
+        self, owner: str, request: TurnRequest, chat: Chat | None, model: str, reserved: int
+    ) -> tuple[Run, bool]:
+        question = await self._question(owner, request, chat)
+        checked, prompt = await self._check_input(request, question)
+        now = self._now()
+        run = Run(
+            id=new_id(),
+            owner=owner,
+            chat_id=request.chat_id,
+            user_message_id=question.id if question else None,
+            assistant_message_id=new_id(),
+            model=model,
+            created_at=now,
+            sampling=request.sampling,
+            prompt=prompt,
+            reserved_tokens=reserved,
+            verdicts=checked.verdicts,
+        )
+        if question and not request.regenerate:
+            status: Literal["blocked", "complete"] = "blocked" if checked.blocked else "complete"
+            question = msgspec.structs.replace(
+                question, content=checked.text, created_at=now, status=status, verdicts=checked.verdicts
+            )
+        title = _title(question.content) if chat and not chat.title and question else None
+        turn = (
+            self._refusal(request, run, question, checked, title)
+            if checked.blocked
+            else self._go(request, run, question, title)
+        )
+        stored, is_new = await self._store.begin_turn(owner, turn)
+        if is_new and stored.status == "running":
+            self._runs.start(stored, turn.events, self._answer)
+        if is_new:
+            log("run.accepted", run=stored.id, chat=stored.chat_id, model=model, status=stored.status)
+        return stored, is_new
+
+    async def _question(self, owner: str, request: TurnRequest, chat: Chat | None) -> Message | None:
+        """The user message to answer, as the caller sent it; None when the caller brought the conversation."""
+        if chat is None:
+            return None
+        if request.regenerate:
+            answer = await self._store.get_message(owner, chat.id, request.regenerate)
+            if answer.role != "assistant" or answer.parent_id is None:
+                raise BadInput("Only an answer can be regenerated.", param="regenerate")
+            return await self._store.get_message(owner, chat.id, answer.parent_id)
+        assert request.message_id and request.content is not None, "checked at the edge"
+        return Message(
+            id=request.message_id,
+            chat_id=chat.id,
+            parent_id=chat.active_leaf if request.parent_id == "leaf" else request.parent_id,
+            role="user",
+            content=request.content,
+            created_at=self._now(),
+        )
+
+    async def _check_input(
+        self, request: TurnRequest, question: Message | None
+    ) -> tuple[InputResult, tuple[dict[str, Any], ...] | None]:
+        """The input rails, on everything that the caller wrote. With a prompt, on each of its messages."""
+        if question is not None:
+            return await self._check(question.content), None
+        verdicts: list[Verdict] = []
+        prompt = []
+        for message in request.prompt or ():
+            result = await self._check(message["content"]) if message.get("content") else None
+            if result and result.blocked:
+                return result, request.prompt
+            verdicts += result.verdicts if result else ()
+            prompt.append(message | {"content": result.text} if result else message)
+        return InputResult(text="", blocked=False, verdicts=tuple(verdicts)), tuple(prompt)
+
+    async def _check(self, text: str) -> InputResult:
+        if len(text) < GUARD_IN_THREAD_CHARS:
+            return self._guard.check(text)
+        return await asyncio.to_thread(self._guard.check, text)
+
+    def _go(self, request: TurnRequest, run: Run, question: Message | None, title: str | None) -> NewTurn:
+        """A stream is run by the process that accepted it, which claims it in the same transaction; an async
+        run is left to whoever takes its job. Either way the job is there if that worker dies."""
+        is_async = request.mode == "async"
+        if not is_async:
+            run = msgspec.structs.replace(
+                run, status="running", epoch=1, worker=self._runs.worker, lease_until_ms=self._runs.lease_until_ms()
+            )
+        events = self._opening(run, title)
+        return self._new_turn(
+            request,
+            run,
+            question,
+            events,
+            title=title,
+            job=RunJob(owner=run.owner, run_id=run.id),
+            job_at_ms=self._runs.clock() if is_async else self._runs.lease_until_ms(),
+        )
+
+    def _refusal(
+        self, request: TurnRequest, run: Run, question: Message | None, checked: InputResult, title: str | None
+    ) -> NewTurn:
+        """Blocked input: verdict and refusal are stored as a finished turn; no GPU hears of it."""
+        refusal = checked.verdicts[-1].message
+        run = msgspec.structs.replace(run, status="completed", ended_at=run.created_at, finish_reason="content_filter")
+        answer = Message(
+            id=run.assistant_message_id,
+            chat_id=run.chat_id or "",
+            parent_id=run.user_message_id,
+            role="assistant",
+            content=refusal,
+            created_at=run.created_at,
+            status="blocked",
+            model=run.model,
+            run_id=run.id,
+            finish_reason="content_filter",
+            usage=Usage(),
+            timings=Timings(),
+            cost=Cost(),
+            verdicts=checked.verdicts,
+        )
+        done = Done(message=answer, usage=Usage(), timings=Timings(), cost=Cost(), finish_reason="content_filter")
+        events = self._opening(run, title, Delta(text=refusal), done)
+        stored_answer = answer if run.chat_id else None
+        return self._new_turn(request, run, question, events, title=title, answer=stored_answer)
+
+    @staticmethod
+    def _opening(run: Run, title: str | None, *more: RunEvent) -> tuple[LoggedEvent, ...]:
+        started = RunStarted(
+            run_id=run.id,
+            chat_id=run.chat_id,
+            user_message_id=run.user_message_id,
+            assistant_message_id=run.assistant_message_id,
+            model=run.model,
+            status=run.status,
+        )
+        acted = [_acted(verdict) for verdict in run.verdicts]
+        titled = [Titled(title=title)] if title else []
+        events: list[RunEvent] = [started, *titled, *acted, *more]
+        return tuple(LoggedEvent.of(seq, event) for seq, event in enumerate(events, 1))
+
+    def _new_turn(
+        self,
+        request: TurnRequest,
+        run: Run,
+        question: Message | None,
+        events: tuple[LoggedEvent, ...],
+        *,
+        title: str | None,
+        job: RunJob | None = None,
+        job_at_ms: int = 0,
+        answer: Message | None = None,
+    ) -> NewTurn:
+        is_new_message = question is not None and not request.regenerate
+        return NewTurn(
+            key=request.key,
+            body_hash=_body_hash(request),
+            run=msgspec.structs.replace(run, last_seq=len(events)),
+            events=events,
+            user_message=question if is_new_message else None,
+            answer=answer,
+            title_if_none=title,
+            replace_key=request.replace_key,
+            key_expires_ms=0 if request.message_id else self._runs.clock() + RETRY_WINDOW_MS,
+            job=job,
+            job_at_ms=job_at_ms,
+        )
+
+    # -- limits ----------------------------------------------------------------------------------------------
+
+    async def _reserve(self, owner: str, request: TurnRequest) -> int:
+        """Rate first, then the day's tokens: reserve before the model is called, settle when it has ended."""
+        if per_minute := self._quotas.runs_per_minute:
+            wait_ms = await self._counter.admit(
+                owner, "runs", interval_ms=60_000 // per_minute, burst=per_minute, now_ms=self._runs.clock()
+            )
+            if wait_ms:
+                seconds = wait_ms / 1000
+                raise Limited(f"Too many messages; try again in {seconds:.0f} s.", retry_after_s=seconds)
+        if not self._quotas.tokens_per_day:
+            return 0
+        reserved = min(request.sampling.max_tokens or 1024, self._quotas.tokens_per_day)
+        midnight = self._midnight()
+        total = await self._counter.add(
+            owner, f"tokens:{midnight:%F}", reserved, limit=self._quotas.tokens_per_day, expires=midnight
+        )
+        if total is None:
+            raise OverBudget(
+                "Your tokens for today are used up; they renew at midnight UTC.",
+                retry_after_s=(midnight - self._now()).total_seconds(),
+            )
+        return reserved
+
+    async def _settle(self, owner: str, reserved: int, used: int) -> None:
+        if reserved and used != reserved:
+            midnight = self._midnight()
+            await self._counter.add(owner, f"tokens:{midnight:%F}", used - reserved, expires=midnight)
+
+    def _midnight(self) -> datetime:
+        now = self._now()
+        return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._runs.clock() / 1000, UTC)
+
+    # -- taking over -----------------------------------------------------------------------------------------
+
+    async def resume(self, owner: str, run_id: str) -> bool:
+        """Claim a run that nobody holds and bring it to its end, from the text that is stored.
+
+        False when there is nothing to do here: it has ended, or another worker holds it.
+        """
+        run = await self._store.claim_run(
+            owner,
+            run_id,
+            worker=self._runs.worker,
+            now_ms=self._runs.clock(),
+            lease_until_ms=self._runs.lease_until_ms(),
+        )
+        if run is None:
+            return False
+        events = await self._store.read_events(owner, run_id)
+        log("run.claimed", run=run.id, epoch=run.epoch, events=len(events))
+        self._runs.start(run, events, self._answer)
+        return True
+
+    # -- the answer ------------------------------------------------------------------------------------------
+
+    async def _answer(self, run_log: RunLog) -> None:
+        """Make the answer and end the run, once. A stop keeps what there is; a fault keeps it too and says so;
+        a shutdown or a lost lease leaves the run to the next worker."""
+        run = run_log.run
+        now = self._runs.clock()
+        accepted = int(run.created_at.timestamp() * 1000)
+        progress = _Progress(accepted_ms=accepted, began_ms=now, verdicts=list(run.verdicts))
+        ending: Literal["completed", "stopped"] | Problem = "completed"
+        try:
+            if run_log.stopping:
+                raise asyncio.CancelledError
+            if run.epoch > MAX_CLAIMS:
+                raise UpstreamError("The answer was interrupted too often; please try again.", code="gave_up")
+            async with asyncio.timeout(RUN_SECONDS):
+                await self._generate(run_log, progress)
+        except asyncio.CancelledError:
+            if run_log.closed or not run_log.stopping:
+                raise
+            if task := asyncio.current_task():
+                task.uncancel()
+            ending = "stopped"
+        except TimeoutError:
+            ending = Problem(code="run_timeout", message="The answer took too long and was cut; try again.")
+        except Fenced:
+            raise
+        except ParleyError as fault:
+            ending = Problem(code=fault.code, message=fault.message)
+        except Exception:  # the edge of the run: the reader gets an event, the log gets the trace
+            log_fault("run.fault", run=run.id)
+            ending = Problem(code="internal", message="Something broke on our side; please try again.")
+        await self._end(run_log, progress, ending)
+
+    async def _generate(self, run_log: RunLog, progress: _Progress) -> None:
+        """Stream the answer through the output rails into the log, from wherever the log stands."""
+        run, prefix = run_log.run, run_log.written()
+        rails = OutputFilter(self._policy, prior=prefix)
+        prompt = await self._prompt(run, progress)
+        sampling = await self._remaining(run, prefix, progress)
+        if sampling is None:
+            progress.finish_reason = "length"
+            return
+        waited_from = 0
+        async with aclosing(
+            self._gateway.stream(run.model, prompt, sampling, session_id=run.chat_id or run.id, prefix=prefix)
+        ) as stream:
+            async for item in stream:
+                match item:
+                    case Token(text=text, count=count):
+                        if not progress.ttft_ms:
+                            self._first_token(run_log, progress, waited_from)
+                        self._show(run_log, rails, rails.push(text), count, progress)
+                        if rails.blocked:
+                            break
+                    case Waiting():
+                        waited_from = waited_from or self._runs.clock()
+                        run_log.add(self._status(item, progress))
+                    case End():
+                        progress.finish_reason, progress.usage = item.finish_reason, item.usage
+                        self._show(run_log, rails, rails.finish(), 0, progress)
+                        self._call_tools(run_log, item, progress)
+                    case _:
+                        assert_never(item)
+        if rails.blocked:
+            run_log.add_text(("\n\n" if run_log.written() else "") + rails.refusal, 0)
+            progress.finish_reason = "content_filter"
+
+    def _first_token(self, run_log: RunLog, progress: _Progress, waited_from: int) -> None:
+        now = self._runs.clock()
+        progress.ttft_ms = max(1, now - progress.accepted_ms)
+        progress.wake_ms = now - waited_from if waited_from else 0
+        run_log.add(StatusChanged(phase="generating", elapsed_ms=progress.ttft_ms))
+
+    def _show(self, run_log: RunLog, rails: OutputFilter, text: str, count: int, progress: _Progress) -> None:
+        """What the rails let through, and what they did, in the order of the text."""
+        seen = len(progress.verdicts) - len(run_log.run.verdicts)
+        if len(rails.verdicts) > seen:
+            for verdict in rails.verdicts[seen:]:
+                progress.verdicts.append(verdict)
+                run_log.add(_acted(verdict))
+        progress.generated += count
+        if text:
+            run_log.add_text(text, count)
+
+    def _call_tools(self, run_log: RunLog, end: End, progress: _Progress) -> None:
+        """Tool calls leave whole, after the rails have seen the arguments."""
+        if not end.tool_calls:
+            return
+        checked = check_text(self._policy, msgspec.json.encode(end.tool_calls).decode())
+        progress.verdicts += checked.verdicts
+        for verdict in checked.verdicts:
+            run_log.add(_acted(verdict))
+        if checked.blocked:
+            progress.finish_reason = "content_filter"
+            return
+        run_log.add(ToolCalls(calls=tuple(msgspec.json.decode(checked.text))))
+
+    def _status(self, waiting: Waiting, progress: _Progress) -> StatusChanged:
+        return StatusChanged(
+            phase=waiting.phase,
+            elapsed_ms=self._runs.clock() - progress.accepted_ms,
+            eta_p50_ms=waiting.eta_p50_ms,
+            eta_p90_ms=waiting.eta_p90_ms,
+        )
+
+    # -- the prompt ------------------------------------------------------------------------------------------
+
+    async def _prompt(self, run: Run, progress: _Progress) -> Sequence[dict[str, Any]]:
+        if run.prompt is not None:
+            return run.prompt
+        assert run.chat_id and run.user_message_id
+        chat, path, profile = await asyncio.gather(
+            self._store.get_chat(run.owner, run.chat_id),
+            self._store.read_path(run.owner, run.chat_id, run.user_message_id),
+            self._store.get_profile(run.owner),
+        )
+        built = await self._fit(run, chat, profile, context.readable(path))
+        progress.left_out = built.left_out
+        return built.messages
+
+    async def _fit(self, run: Run, chat: Chat, profile: Profile, history: Sequence[Message]) -> context.Context:
+        head = context.head_text(chat.system_prompt or self._system_prompt, profile.custom_instructions)
+        budget = context.prompt_budget(self._gateway.context_tokens(run.model), run.sampling.max_tokens)
+        texts = [head, *(m.content for m in history)]
+        if context.upper_bound(texts) <= budget:
+            sizes: Sequence[int] = [len(t.encode()) for t in texts]  # a bound is enough: all of it fits
+        else:
+            sizes = await self._gateway.count_tokens(run.model, texts)
+        head_tokens, *counts = (size + context.MESSAGE_OVERHEAD for size in sizes)
+        return context.build(self._context_policy, head, history, counts, head_tokens=head_tokens, budget=budget)
+
+    async def _remaining(self, run: Run, prefix: str, progress: _Progress) -> Sampling | None:
+        """The caller's sampling, less what an earlier worker has already generated; None when that was all."""
+        if not prefix:
+            return run.sampling
+        progress.prefix_tokens = (await self._gateway.count_tokens(run.model, [prefix]))[0]
+        if run.sampling.max_tokens is None:
+            return run.sampling
+        left = run.sampling.max_tokens - progress.prefix_tokens
+        return msgspec.structs.replace(run.sampling, max_tokens=left) if left > 0 else None
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    async def _end(
+        self, run_log: RunLog, progress: _Progress, ending: Literal["completed", "stopped"] | Problem
+    ) -> None:
+        now = self._runs.clock()
+        run = run_log.run
+        text = run_log.written()
+        usage = _usage(progress)
+        timings = Timings(
+            queue_ms=max(0, progress.began_ms - progress.accepted_ms) if run.epoch == 1 else 0,
+            wake_ms=progress.wake_ms,
+            ttft_ms=progress.ttft_ms,
+            total_ms=now - progress.accepted_ms,
+        )
+        problem = ending if isinstance(ending, Problem) else None
+        status: Literal["completed", "stopped", "failed"] = "failed" if isinstance(ending, Problem) else ending
+        reason = progress.finish_reason if status == "completed" else status
+        ended_at = self._now()
+        answer = Message(
+            id=run.assistant_message_id,
+            chat_id=run.chat_id or "",
+            parent_id=run.user_message_id,
+            role="assistant",
+            content=text,
+            created_at=ended_at,
+            status="complete" if status == "completed" else status,
+            model=run.model,
+            run_id=run.id,
+            finish_reason=reason,
+            usage=usage,
+            timings=timings,
+            cost=Cost(),
+            verdicts=tuple(progress.verdicts),
+            error=problem,
+            left_out=progress.left_out,
+        )
+        ended = msgspec.structs.replace(
+            run,
+            status=status,
+            ended_at=ended_at,
+            finish_reason=reason,
+            usage=usage,
+            timings=timings,
+            verdicts=tuple(progress.verdicts),
+            error=problem,
+        )
+        last: RunEvent
+        if problem:
+            last = Failed(error=problem, message=answer)
+        elif status == "stopped":
+            last = Stopped(message=answer)
+        else:
+            last = Done(message=answer, usage=usage, timings=timings, cost=Cost(), finish_reason=reason)
+        with suppress(NotFound):  # the chat was deleted meanwhile: nobody is left to hear of it
+            await run_log.finish(ended, [last], answer if run.chat_id else None)
+        await self._settle(run.owner, run.reserved_tokens, usage.prompt_tokens + usage.completion_tokens)
+        log(
+            "run.ended",
+            run=run.id,
+            status=status,
+            code=problem.code if problem else None,
+            **msgspec.structs.asdict(usage),
+            **msgspec.structs.asdict(timings),
+        )
+
+
+def _acted(verdict: Verdict) -> GuardrailActed:
+    return GuardrailActed(stage=verdict.stage, rail=verdict.rail, action=verdict.action, message=verdict.message)
+
+
+def _usage(progress: _Progress) -> Usage:
+    """The whole run's usage: what an earlier worker generated came back as prompt and counts as completion."""
+    usage = progress.usage or Usage(completion_tokens=progress.generated)
+    taken = progress.prefix_tokens
+    return Usage(
+        prompt_tokens=max(0, usage.prompt_tokens - taken),
+        cached_tokens=usage.cached_tokens,
+        completion_tokens=usage.completion_tokens + taken,
+    )
+
+
+def _title(text: str) -> str:
+    """The first line, cut at a word: a title at once and for free."""
+    line = " ".join(text.split())
+    if len(line) <= TITLE_CHARS:
+        return line
+    head = line[:TITLE_CHARS]
+    return (head.rsplit(" ", 1)[0] if " " in head else head) + "…"
+
+
+def _body_hash(request: TurnRequest) -> str:
+    """What must be equal for a repeated key to be a repeat."""
+    body = (request.chat_id, request.message_id, request.content, request.regenerate, request.prompt)
+    return hashlib.sha256(msgspec.json.encode(body)).hexdigest()

@@ -1,0 +1,235 @@
+"""The command line: `parley dev`, `doctor`, `token`, `tables`.
+
+This is a host edge, as `modal_app.py` is: it reads settings, opens what the app needs and prints for people.
+"""
+
+import asyncio
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import sys
+import webbrowser
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import uvicorn
+from pydantic import ValidationError
+from rich.console import Console
+
+from functions import telemetry, webbuild
+from functions.api.auth import LOOPBACK
+from functions.app import create_app
+from functions.errors import ParleyError
+from functions.services import Services, open_services, open_store
+from functions.settings import Settings, has_display
+from functions.workers.embedded import work
+
+console = Console(stderr=True, highlight=False)
+SHUTDOWN_SECONDS = 5
+
+
+def main() -> None:
+    """Errors that we raise on purpose are sentences, not traces."""
+    try:
+        cli()
+    except (ParleyError, ValidationError) as error:
+        console.print(f"[red]parley:[/] {error}", markup=True)
+        sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="parley")
+def cli() -> None:
+    """Parley: your own private ChatGPT on serverless GPUs."""
+
+
+# -- parley dev --------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder for chats and models.")
+@click.option("--no-browser", is_flag=True, help="Do not open a browser.")
+@click.option("--verbose", is_flag=True, help="Structured log on stderr.")
+def dev(host: str, port: int, data: Path | None, no_browser: bool, verbose: bool) -> None:
+    """Run everything on this machine: API, web client, store, worker and engine."""
+    settings = Settings()
+    folder = (data or settings.data).expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    overrides: dict[str, object] = {"data": folder}
+    if "store_url" not in settings.model_fields_set:
+        overrides["store_url"] = f"sqlite:///{folder / 'parley.db'}"
+    settings = settings.model_copy(update=overrides)
+    _refuse_open_door(settings, host)
+    telemetry.configure("INFO" if verbose else "WARNING")
+    web = webbuild.ready(console)
+    asyncio_run = uvicorn.config.Config(app="", loop="auto").get_loop_factory()
+    with asyncio.Runner(loop_factory=asyncio_run) as runner:
+        sys.exit(runner.run(_serve(settings, host, port, web, open_browser=not no_browser)))
+
+
+def _refuse_open_door(settings: Settings, host: str) -> None:
+    if settings.auth == "local" and host not in LOOPBACK:
+        raise click.UsageError(
+            f"--host {host} would open Parley to others without sign-in. Set PARLEY_AUTH=token and make a token with "
+            "`parley token NAME`, or stay on 127.0.0.1."
+        )
+    if settings.auth == "token" and not settings.access_tokens:
+        raise click.UsageError("PARLEY_AUTH=token needs PARLEY_ACCESS_TOKENS; `parley token NAME` makes one.")
+
+
+class DevServer(uvicorn.Server):
+    """Tells when it is up, and lets the runs go before it waits for their readers."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None], on_stop: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._on_ready, self._on_stop = on_ready, on_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            name = self.servers[0].sockets[0].getsockname()
+            self._on_ready(f"http://{f'[{name[0]}]' if ':' in name[0] else name[0]}:{name[1]}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._on_stop()  # type: ignore[misc]  # a coroutine function; uvicorn's types know nothing of it
+        await super().shutdown(sockets)
+
+
+async def _serve(settings: Settings, host: str, port: int, web: Path | None, *, open_browser: bool) -> int:
+    from functions.inference.local import embedded_node  # noqa: PLC0415  # the engine's wheel loads only here
+
+    opened: list[Services] = []
+
+    @asynccontextmanager
+    async def embedded() -> AsyncIterator[Services]:
+        """The app's services, and beside them what the cloud hosts elsewhere: engine and worker."""
+        async with embedded_node(settings, console) as node, open_services(settings, [node]) as services:
+            opened.append(services)
+            worker = asyncio.create_task(work(services), name="worker")
+            try:
+                yield services
+            finally:
+                worker.cancel()
+                with suppress(asyncio.CancelledError):
+                    await worker
+
+    def on_ready(url: str) -> None:
+        console.print(f"Parley is ready: [bold]{url}[/]   (Ctrl-C stops it)")
+        if open_browser and has_display():
+            webbrowser.open(url)
+
+    async def on_stop() -> None:
+        console.print("Stopping: answers in the making are kept and continue at the next start.")
+        for services in opened:
+            await services.runs.close()
+
+    config = uvicorn.Config(
+        create_app(embedded, web),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        server_header=False,
+    )
+    server = DevServer(config, on_ready, on_stop)
+    await server.serve()
+    return 0 if server.started else 1
+
+
+# -- parley doctor -----------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Folder for chats and models.")
+def doctor(data: Path | None) -> None:
+    """Say what is missing and how to get it. Exit status 1 when `parley dev` could not run."""
+    broken = False
+    for name, is_ok, is_needed, advice in _checkup(data):
+        mark = "[green]ok[/]     " if is_ok else "[red]missing[/]" if is_needed else "[yellow]absent[/] "
+        console.print(f"{mark} {name}" + ("" if is_ok else f"\n        {advice}"))
+        broken = broken or (is_needed and not is_ok)
+    sys.exit(1 if broken else 0)
+
+
+def _checkup(data: Path | None) -> Iterator[tuple[str, bool, bool, str]]:
+    """(what, whether it is there, whether `parley dev` needs it, what to do)."""
+    settings = Settings()
+    yield f"Python {sys.version.split()[0]}", sys.version_info >= (3, 11), True, "Install Python 3.11 or newer."
+    has_node, built = shutil.which("node") is not None, not webbuild.is_stale()
+    yield (
+        "Web client built",
+        built,
+        not has_node,
+        "`parley dev` builds it with Node 20 or newer (apt install nodejs npm).",
+    )
+    yield "Node.js (builds the web client)", has_node, not built, "apt install nodejs npm, or nodejs.org."
+    folder = (data or settings.data).expanduser()
+    yield f"Data folder {folder}", _is_writable(folder), True, "Choose another one with --data DIR."
+    with suppress(Exception):
+        yield f"Embedded engine (xllamacpp {version('xllamacpp')})", True, True, ""
+    model = settings.model_url or settings.model
+    yield (
+        f"Model {model or '(the embedded default)'}",
+        settings.model_url is not None or _model_exists(settings),
+        True,
+        ("PARLEY_MODEL must be the path of a GGUF file."),
+    )
+    url = settings.store_url if "store_url" in settings.model_fields_set else "sqlite (in the data folder)"
+    yield f"Store {url.split('?')[0]}", True, True, ""
+    sign_in = settings.auth == "local" or bool(settings.access_tokens)
+    yield f"Sign-in: {settings.auth}", sign_in, True, "Make an access token with `parley token NAME`."
+    has_modal = shutil.which("modal") is not None
+    yield "Modal client (deploys to serverless GPUs)", has_modal, False, "uv sync --extra modal, then `modal setup`."
+    yield (
+        "AWS SAM (deploys the HTTP side to Lambda)",
+        shutil.which("sam") is not None,
+        False,
+        "pipx install aws-sam-cli",
+    )
+
+
+def _is_writable(folder: Path) -> bool:
+    while not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
+def _model_exists(settings: Settings) -> bool:
+    return settings.model is None or Path(settings.model).expanduser().is_file()
+
+
+# -- parley token, parley tables ---------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("name")
+def token(name: str) -> None:
+    """Make an access token for NAME. The token is shown once; the server keeps only its hash."""
+    if not name.isidentifier():
+        raise click.BadParameter("use letters, digits and underscores", param_hint="NAME")
+    secret = "parley_" + secrets.token_urlsafe(32)
+    click.echo(f"token (give it to {name}, it is not shown again): {secret}")
+    click.echo(f"PARLEY_ACCESS_TOKENS={name}={hashlib.sha256(secret.encode()).hexdigest()}")
+
+
+@cli.command()
+def tables() -> None:
+    """Create the DynamoDB tables that PARLEY_STORE_URL names. Nothing else ever creates them."""
+    settings = Settings()
+    if not settings.store_url.startswith("dynamodb://"):
+        raise click.UsageError("PARLEY_STORE_URL is not a dynamodb:// URL; SQLite needs no tables made.")
+
+    async def create() -> None:
+        store = await open_store(settings.store_url, create=True)
+        await store.close()
+
+    asyncio.run(create())
+    click.echo("Tables are ready.")

@@ -1,0 +1,104 @@
+"""The composition root: settings in, services out. Adapters are chosen by URL and imported only when chosen.
+
+Everything that is opened here is closed here, in the opposite order.
+"""
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from functions.chat.context import Fill
+from functions.chat.runs import Runs
+from functions.chat.turn import Quotas, Turns
+from functions.errors import BadInput
+from functions.guardrails.policy import Policy, load_policy
+from functions.guardrails.validators import InputGuard, build_input_guard
+from functions.inference.gateway import Gateway
+from functions.inference.nodes import Node
+from functions.ports import ChatStore, Counter, JobQueue, VectorStore
+from functions.settings import BEAT_SECONDS, CHECKPOINT_SECONDS, Settings
+
+
+class Store(ChatStore, VectorStore, Counter, JobQueue, Protocol):
+    """One adapter that is all four ports; both families are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    store: Store
+    gateway: Gateway
+    runs: Runs
+    turns: Turns
+    policy: Policy
+    guard: InputGuard
+    page_key: bytes
+
+
+async def open_store(url: str, *, create: bool = False) -> Store:
+    """The store that `url` names. Tables in the cloud are created only when asked for."""
+    scheme, _, rest = url.partition("://")
+    match scheme:
+        case "sqlite":
+            from functions.adapters.sqlite import SqliteStore  # noqa: PLC0415  # only the chosen one is loaded
+
+            return await SqliteStore.open(Path(rest.removeprefix("/") if rest.startswith("//") else rest))
+        case "dynamodb":
+            from functions.adapters.dynamo import DynamoStore  # noqa: PLC0415  # boto3 is half a second of imports
+
+            return await DynamoStore.open(url, create=create)
+        case _:
+            raise BadInput(f"PARLEY_STORE_URL: unknown scheme {scheme!r}; use sqlite:///FILE or dynamodb://PREFIX.")
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[Services]:
+    policy = load_policy(settings.policy)
+    store = await open_store(settings.store_url)
+    gateway = Gateway(nodes)
+    try:
+        await gateway.open()
+        services = _compose(settings, store, gateway, policy)
+        try:
+            yield services
+        finally:
+            await services.runs.close()
+    finally:
+        await gateway.close()
+        await store.close()
+
+
+def _compose(settings: Settings, store: Store, gateway: Gateway, policy: Policy) -> Services:
+    durable_beat = BEAT_SECONDS if settings.store_url.startswith("sqlite") else CHECKPOINT_SECONDS
+    beat_s = settings.checkpoint_ms / 1000 if settings.checkpoint_ms is not None else durable_beat
+    runs = Runs(
+        store,
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        beat_s=beat_s,
+        lease_s=settings.lease_seconds,
+        clock=lambda: time.time_ns() // 1_000_000,
+    )
+    guard = build_input_guard(policy)
+    turns = Turns(
+        store=store,
+        counter=store,
+        runs=runs,
+        gateway=gateway,
+        guard=guard,
+        policy=policy,
+        system_prompt=settings.system_prompt,
+        quotas=Quotas(runs_per_minute=settings.runs_per_minute, tokens_per_day=settings.tokens_per_day),
+        context_policy=Fill(),
+    )
+    return Services(settings, store, gateway, runs, turns, policy, guard, _page_key(settings))
+
+
+def _page_key(settings: Settings) -> bytes:
+    """Signs page cursors. Several processes behind one address must share it: then it is set."""
+    return settings.page_key.encode() or secrets.token_bytes(32)
