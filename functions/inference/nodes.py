@@ -72,14 +72,11 @@ class Node:
         idle_seconds: float = IDLE_SECONDS,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.url = url.rstrip("/")
-        self.root = self.url.removesuffix("/v1")  # where /tokenize, /props and /version live
+        self.headers = dict(headers or {})
+        self.move(url, api_key)
         host = urlsplit(self.url).hostname or ""
         self.name = name or host
         self.serverless = host.endswith(SERVERLESS_HOSTS) if serverless is None else serverless
-        self.headers = dict(headers or {})
-        if api_key:
-            self.headers["Authorization"] = f"Bearer {api_key}"
         self.kind: NodeKind = kind
         self.models = tuple(models)
         self.outstanding = 0
@@ -93,6 +90,13 @@ class Node:
 
     def __repr__(self) -> str:
         return f"Node({self.name}, {self.kind}, {self.state}, outstanding={self.outstanding})"
+
+    def move(self, url: str, api_key: str | None) -> None:
+        """It is at another address now, with another key: a local engine after a new start."""
+        self.url = url.rstrip("/")
+        self.root = self.url.removesuffix("/v1")  # where /tokenize, /props and /version live
+        if api_key:
+            self.headers["Authorization"] = f"Bearer {api_key}"
 
     @property
     def state(self) -> NodeState:
