@@ -1,0 +1,164 @@
+"""What both adapters decide alike: the pure half of the ports.
+
+Promises: no I/O, no clock. Knows values and errors; does not know how or where anything is stored. A rule that lives
+here cannot differ between SQLite and DynamoDB.
+"""
+
+import math
+from array import array
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Message, Run
+from functions.errors import BadInput, Conflict, Fenced, NotFound, ParleyError
+from functions.ports import NewTurn
+
+CHANGEABLE = frozenset({"title", "model", "system_prompt", "pinned", "archived", "active_leaf"})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# -- errors: one wording for both stores ------------------------------------------------------------------------
+def no_chat() -> NotFound:
+    return NotFound("There is no such chat.")
+
+
+def no_message() -> NotFound:
+    return NotFound("There is no such message in this chat.")
+
+
+def no_run() -> NotFound:
+    return NotFound("There is no such run.")
+
+
+def fenced() -> Fenced:
+    return Fenced("Another worker owns this run now, or the run has ended.")
+
+
+def message_exists() -> Conflict:
+    return Conflict("A message with this id is already stored with another text.", code="message_exists")
+
+
+def run_active() -> Conflict:
+    return Conflict("This chat is still answering. Wait for the answer, or stop it first.", code="run_active")
+
+
+def unavailable(what: str) -> ParleyError:
+    return ParleyError(f"The store could not answer: {what}. Try again in a moment.", code="store_unavailable")
+
+
+# -- chats ------------------------------------------------------------------------------------------------------
+def check_changes(changes: dict[str, Any]) -> None:  # values are checked at the edge
+    for name in changes:
+        if name not in CHANGEABLE:
+            raise BadInput(f"A chat's {name!r} cannot be changed.", param=name)
+
+
+def begun(chat: Chat, turn: NewTurn) -> Chat:
+    """The chat once `turn` has begun."""
+    newest = turn.answer or turn.user_message
+    return msgspec.structs.replace(
+        chat,
+        active_run=None if turn.answer else turn.run.id,
+        active_leaf=newest.id if newest else chat.active_leaf,
+        updated_at=turn.run.created_at,
+        title=turn.title_if_none if chat.title is None else chat.title,
+    )
+
+
+def ended(chat: Chat, run: Run, answer: Message | None) -> Chat:
+    """The chat once `run` has ended."""
+    return msgspec.structs.replace(
+        chat,
+        active_run=None if chat.active_run == run.id else chat.active_run,
+        active_leaf=answer.id if answer else chat.active_leaf,
+        updated_at=run.ended_at or chat.updated_at,
+    )
+
+
+def microseconds(when: datetime) -> int:
+    """Since 1970, exact: a datetime's own resolution, sortable as an integer."""
+    return (when - _EPOCH) // timedelta(microseconds=1)
+
+
+def milliseconds(when: datetime) -> int:
+    return microseconds(when) // 1000
+
+
+def page_mark(last: Chat) -> str:
+    """Where a page of chats ended."""
+    return f"{microseconds(last.updated_at)}:{last.id}"
+
+
+def read_page_mark(mark: str) -> tuple[int, str]:
+    updated, _, chat_id = mark.partition(":")
+    if not (updated.isascii() and updated.removeprefix("-").isdigit()):
+        raise BadInput("This page mark is not one of ours.", param="after")
+    return int(updated), chat_id
+
+
+class _Searched(msgspec.Struct):
+    """As much of a stored chat or message as a search reads."""
+
+    title: str | None = None
+    content: str = ""
+
+
+_searched = msgspec.json.Decoder(_Searched).decode
+
+
+def says(data: bytes, folded: str) -> bool:
+    """Whether the title or the text of this stored JSON contains `folded` (a case-folded literal)."""
+    found = _searched(data)
+    return folded in found.content.casefold() or folded in (found.title or "").casefold()
+
+
+# -- runs -------------------------------------------------------------------------------------------------------
+def check_sequence(events: Sequence[LoggedEvent], first: int) -> None:
+    """A gap inside one batch is a bug of the caller, not a race."""
+    for seq, event in enumerate(events, first):
+        if event.seq != seq:
+            raise ValueError(f"event {event.seq} stands where {seq} belongs")
+
+
+def first_run(turn: NewTurn) -> Run:
+    """The run as `turn` stores it: `last_seq` counts the first events."""
+    check_sequence(turn.events, 1)
+    return msgspec.structs.replace(turn.run, last_seq=len(turn.events))
+
+
+def check_terminal(run: Run) -> None:
+    if run.status not in TERMINAL:
+        raise ValueError(f"a run does not end as {run.status!r}")
+
+
+# -- counters ---------------------------------------------------------------------------------------------------
+def gcra(arrival_ms: int, *, interval_ms: int, burst: int, now_ms: int) -> tuple[int, int]:
+    """(milliseconds to wait, the next theoretical arrival). `arrival_ms` is the stored one, 0 when none is.
+
+    time ──┬───────────now────────────────arrival──>     arrival - now <= (burst - 1) * interval: may pass
+           └ an arrival in the past counts as now
+    """
+    arrival = max(arrival_ms, now_ms)
+    wait = arrival - now_ms - (burst - 1) * interval_ms
+    return (wait, arrival_ms) if wait > 0 else (0, arrival + interval_ms)
+
+
+# -- vectors ----------------------------------------------------------------------------------------------------
+def unit(vector: Sequence[float]) -> "array[float]":
+    """The vector at length 1 in 32-bit floats; a zero vector stays zero, and is similar to nothing."""
+    length = math.hypot(*vector)
+    if not vector or not math.isfinite(length):
+        raise BadInput("A vector needs at least one number, and only finite ones.", param="vector")
+    return array("f", [value / length for value in vector] if length else vector)
+
+
+def cosine(one: "array[float]", other: "array[float]") -> float:
+    """Of two unit vectors."""
+    return max(-1.0, min(1.0, sum(map(float.__mul__, one, other))))
+
+
+def wrong_length(length: int, expected: int) -> BadInput:
+    return BadInput(f"This collection's vectors have {expected} numbers, not {length}.", param="vector")

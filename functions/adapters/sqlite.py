@@ -1,0 +1,172 @@
+"""The embedded store: all four ports on one SQLite file.
+
+Promises: what the ports promise, also when several processes use the file; nothing blocks the event loop; an awaited
+write survives `kill -9`, and a power cut may cost the last moments but never the file (see `sqlite_schema`). A read
+that starts after an awaited write sees it.
+
+Here is only which thread does what: writes go to the one writer (`sqlite_writer`), reads to a reader. The SQL stands in
+`sqlite_chats`, `sqlite_runs`, `sqlite_jobs`, `sqlite_counters` and `sqlite_vectors`.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from functions.adapters import sqlite_chats as chats
+from functions.adapters import sqlite_counters as counters
+from functions.adapters import sqlite_jobs as jobs
+from functions.adapters import sqlite_runs as runs
+from functions.adapters import sqlite_vectors as vectors
+from functions.adapters.sqlite_schema import open_file
+from functions.adapters.sqlite_writer import Readers, Writer
+from functions.chat.messages import Chat, Job, LoggedEvent, Message, Page, Profile, QueuedJob, Run
+from functions.ports import Hit, NewTurn
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Sql = Callable[Concatenate[sqlite3.Connection, P], T]
+
+
+class SqliteStore:
+    """ChatStore, VectorStore, Counter and JobQueue. Made by `open`; belongs to the event loop that opened it."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self._writer = Writer(db, asyncio.get_running_loop())
+        self._readers = Readers(path)
+
+    @classmethod
+    async def open(cls, path: str | Path) -> Self:
+        """Open the file, or make it. Raises ParleyError when it cannot be used, e.g. because it is newer than us."""
+        where = Path(path)
+        return cls(await asyncio.to_thread(open_file, where), where)
+
+    async def close(self) -> None:
+        """Queued writes are made first. Closing twice is fine."""
+        self._writer.finish()
+        self._readers.finish()
+        await asyncio.to_thread(self._join)
+
+    def _join(self) -> None:
+        self._writer.join()
+        self._readers.join()
+
+    async def ready(self) -> None:
+        """Goes the way of a write: the thread lives, the lock can be had, the file answers."""
+        await self._write(lambda db: db.execute("SELECT n FROM chats LIMIT 1").fetchone())
+
+    async def _write(self, sql: Sql[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._writer.write(lambda db: sql(db, *args, **kwargs))
+
+    async def _read(self, sql: Sql[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._readers.read(lambda db: sql(db, *args, **kwargs))
+
+    # -- chats --------------------------------------------------------------------------------------------------
+    async def create_chat(self, owner: str, chat: Chat) -> None:
+        await self._write(chats.create_chat, owner, chat)
+
+    async def get_chat(self, owner: str, chat_id: str) -> Chat:
+        return await self._read(chats.get_chat, owner, chat_id)
+
+    async def list_chats(
+        self,
+        owner: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        query: str | None = None,
+        archived: bool = False,
+    ) -> Page[Chat]:
+        return await self._read(chats.list_chats, owner, limit=limit, after=after, query=query, archived=archived)
+
+    async def update_chat(self, owner: str, chat_id: str, changes: dict[str, Any]) -> Chat:  # checked at the edge
+        return await self._write(chats.update_chat, owner, chat_id, changes)
+
+    async def delete_chat(self, owner: str, chat_id: str) -> None:
+        await self._write(chats.delete_chat, owner, chat_id)
+
+    # -- messages -----------------------------------------------------------------------------------------------
+    async def get_message(self, owner: str, chat_id: str, message_id: str) -> Message:
+        return await self._read(chats.get_message, owner, chat_id, message_id)
+
+    async def list_messages(
+        self, owner: str, chat_id: str, *, limit: int | None = None, before: str | None = None
+    ) -> Page[Message]:
+        return await self._read(chats.list_messages, owner, chat_id, limit=limit, before=before)
+
+    async def read_path(self, owner: str, chat_id: str, leaf: str) -> tuple[Message, ...]:
+        return await self._read(chats.read_path, owner, chat_id, leaf)
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+    async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:
+        return await self._write(runs.begin_turn, owner, turn)
+
+    async def get_run(self, owner: str, run_id: str) -> Run:
+        return await self._read(runs.get_run, owner, run_id)
+
+    async def claim_run(self, owner: str, run_id: str, *, worker: str, now_ms: int, lease_until_ms: int) -> Run | None:
+        return await self._write(
+            runs.claim_run, owner, run_id, worker=worker, now_ms=now_ms, lease_until_ms=lease_until_ms
+        )
+
+    async def append_events(
+        self, owner: str, run_id: str, epoch: int, events: Sequence[LoggedEvent], *, lease_until_ms: int
+    ) -> bool:
+        return await self._writer.write(runs.Append(owner, run_id, epoch, events, lease_until_ms))
+
+    async def read_events(self, owner: str, run_id: str, *, after: int = 0) -> tuple[LoggedEvent, ...]:
+        return await self._read(runs.read_events, owner, run_id, after=after)
+
+    async def request_stop(self, owner: str, run_id: str) -> Run:
+        return await self._write(runs.request_stop, owner, run_id)
+
+    async def finish_run(self, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None) -> None:
+        await self._write(runs.finish_run, owner, run, events, answer)
+
+    # -- the owner ----------------------------------------------------------------------------------------------
+    async def get_profile(self, owner: str) -> Profile:
+        return await self._read(chats.get_profile, owner)
+
+    async def put_profile(self, owner: str, profile: Profile) -> None:
+        await self._write(chats.put_profile, owner, profile)
+
+    # -- vectors ------------------------------------------------------------------------------------------------
+    async def put_vectors(
+        self, owner: str, collection: str, items: Sequence[tuple[str, Sequence[float], dict[str, Any]]]
+    ) -> None:
+        await self._write(vectors.put_vectors, owner, collection, vectors.prepare(items))
+
+    async def search_vectors(
+        self, owner: str, collection: str, vector: Sequence[float], *, limit: int
+    ) -> tuple[Hit, ...]:
+        return await self._read(vectors.search_vectors, owner, collection, vector, limit=limit)
+
+    async def delete_vectors(self, owner: str, collection: str, ids: Sequence[str] | None = None) -> None:
+        await self._write(vectors.delete_vectors, owner, collection, ids)
+
+    # -- counters -----------------------------------------------------------------------------------------------
+    async def admit(self, owner: str, key: str, *, interval_ms: int, burst: int, now_ms: int) -> int:
+        return await self._write(counters.admit, owner, key, interval_ms=interval_ms, burst=burst, now_ms=now_ms)
+
+    async def add(
+        self, owner: str, key: str, amount: int, *, limit: int | None = None, expires: datetime | None = None
+    ) -> int | None:
+        return await self._write(counters.add, owner, key, amount, limit=limit, expires=expires)
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+    async def put_job(self, job_id: str, job: Job, *, at_ms: int) -> None:
+        await self._write(jobs.put_job, job_id, job, at_ms=at_ms)
+
+    async def take_job(self, *, now_ms: int, hidden_ms: int) -> QueuedJob | None:
+        # An idle worker asks often: only a due job is worth the write lock.
+        if not await self._read(jobs.is_any_due, now_ms):
+            return None
+        return await self._write(jobs.take_job, now_ms=now_ms, hidden_ms=hidden_ms)
+
+    async def drop_job(self, queued: QueuedJob) -> None:
+        await self._write(jobs.drop_job, queued)
+
+    async def delay_job(self, queued: QueuedJob, *, at_ms: int) -> None:
+        await self._write(jobs.delay_job, queued, at_ms=at_ms)

@@ -1,0 +1,158 @@
+"""Chats, messages and profiles as SQL. Every function is synchronous and runs on a writer or a reader thread.
+
+A chat or message is one JSON value beside the columns that are searched or sorted. Writers run inside the writer's
+transaction; readers that ask twice do so inside one of their own.
+"""
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from functions.adapters import rules
+from functions.chat.messages import Chat, Message, Page, Profile
+from functions.errors import BadInput, Conflict
+
+encode = msgspec.json.Encoder().encode
+decode_chat = msgspec.json.Decoder(Chat).decode
+decode_message = msgspec.json.Decoder(Message).decode
+_decode_profile = msgspec.json.Decoder(Profile).decode
+
+
+# -- chats ------------------------------------------------------------------------------------------------------
+def create_chat(db: sqlite3.Connection, owner: str, chat: Chat) -> None:
+    try:
+        db.execute(
+            "INSERT INTO chats (owner, id, updated_us, archived, data) VALUES (?, ?, ?, ?, ?)",
+            (owner, chat.id, rules.microseconds(chat.updated_at), chat.archived, encode(chat)),
+        )
+    except sqlite3.IntegrityError as exc:
+        raise Conflict("A chat with this id is already stored.") from exc
+
+
+def find_chat(db: sqlite3.Connection, owner: str, chat_id: str) -> tuple[int, Chat]:
+    """The chat and its row number."""
+    row = db.execute("SELECT n, data FROM chats WHERE owner = ? AND id = ?", (owner, chat_id)).fetchone()
+    if row is None:
+        raise rules.no_chat()
+    return row[0], decode_chat(row[1])
+
+
+def get_chat(db: sqlite3.Connection, owner: str, chat_id: str) -> Chat:
+    return find_chat(db, owner, chat_id)[1]
+
+
+def store_chat(db: sqlite3.Connection, n: int, chat: Chat) -> None:
+    db.execute(
+        "UPDATE chats SET updated_us = ?, archived = ?, data = ? WHERE n = ?",
+        (rules.microseconds(chat.updated_at), chat.archived, encode(chat), n),
+    )
+
+
+_RECENT = """
+    SELECT data FROM chats WHERE owner = ? AND archived = ? AND (updated_us, id) < (?, ?) {search}
+    ORDER BY updated_us DESC, id DESC LIMIT ?"""
+_ALL_RECENT = _RECENT.format(search="")
+_SEARCHED_RECENT = _RECENT.format(
+    search="AND (says(data, ?) OR EXISTS (SELECT 1 FROM messages WHERE chat = chats.n AND says(messages.data, ?)))"
+)
+
+
+def list_chats(
+    db: sqlite3.Connection, owner: str, *, limit: int, after: str | None, query: str | None, archived: bool
+) -> Page[Chat]:
+    mark = rules.read_page_mark(after) if after else (2**63 - 1, "")
+    needles = (query.casefold(),) * 2 if query else ()
+    rows = db.execute(
+        _SEARCHED_RECENT if needles else _ALL_RECENT, (owner, archived, *mark, *needles, limit + 1)
+    ).fetchall()
+    chats = tuple(decode_chat(data) for (data,) in rows[:limit])
+    more = len(rows) > limit and bool(chats)
+    return Page(data=chats, next=rules.page_mark(chats[-1]) if more else None)
+
+
+def update_chat(db: sqlite3.Connection, owner: str, chat_id: str, changes: dict[str, Any]) -> Chat:
+    rules.check_changes(changes)
+    n, chat = find_chat(db, owner, chat_id)
+    leaf = changes.get("active_leaf")
+    if leaf is not None and not has_message(db, n, leaf):
+        raise BadInput("The active message must be one of the chat.", param="active_leaf")
+    changed = msgspec.structs.replace(chat, **changes)
+    store_chat(db, n, changed)
+    return changed
+
+
+def delete_chat(db: sqlite3.Connection, owner: str, chat_id: str) -> None:
+    """Messages, runs, events and turn keys go with the chat (ON DELETE CASCADE); a run's job has the run's id."""
+    n, _ = find_chat(db, owner, chat_id)
+    db.execute("DELETE FROM jobs WHERE id IN (SELECT id FROM runs WHERE chat = ?)", (n,))
+    db.execute("DELETE FROM chats WHERE n = ?", (n,))
+
+
+# -- messages ---------------------------------------------------------------------------------------------------
+def has_message(db: sqlite3.Connection, chat: int, message_id: str) -> bool:
+    found = db.execute("SELECT 1 FROM messages WHERE chat = ? AND id = ?", (chat, message_id)).fetchone()
+    return found is not None
+
+
+def store_message(db: sqlite3.Connection, chat: int, message: Message) -> None:
+    """Replaces what has its id: whoever may write it has been decided before."""
+    db.execute(
+        "INSERT OR REPLACE INTO messages (chat, id, parent_id, data) VALUES (?, ?, ?, ?)",
+        (chat, message.id, message.parent_id, encode(message)),
+    )
+
+
+def get_message(db: sqlite3.Connection, owner: str, chat_id: str, message_id: str) -> Message:
+    row = db.execute(
+        "SELECT messages.data FROM chats JOIN messages ON chat = chats.n WHERE owner = ? AND chats.id = ? "
+        "AND messages.id = ?",
+        (owner, chat_id, message_id),
+    ).fetchone()
+    if row is None:
+        raise rules.no_message()
+    return decode_message(row[0])
+
+
+def list_messages(
+    db: sqlite3.Connection, owner: str, chat_id: str, *, limit: int | None, before: str | None
+) -> Page[Message]:
+    with db:
+        db.execute("BEGIN")
+        n, _ = find_chat(db, owner, chat_id)
+        # -1 is SQLite's "no limit". One more than asked for tells whether there is an older page.
+        rows = db.execute(
+            "SELECT data FROM messages WHERE chat = ? AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
+            (n, before, before, -1 if limit is None else limit + 1),
+        ).fetchall()
+    newest = tuple(decode_message(data) for (data,) in rows[:limit])
+    more = limit is not None and len(rows) > limit and bool(newest)
+    return Page(data=newest[::-1], next=newest[-1].id if more else None)
+
+
+_PATH = """
+    WITH RECURSIVE path (parent_id, data, depth) AS (
+        SELECT messages.parent_id, messages.data, 0 FROM chats JOIN messages ON chat = chats.n
+        WHERE owner = :owner AND chats.id = :chat AND messages.id = :leaf
+        UNION ALL
+        SELECT messages.parent_id, messages.data, depth + 1 FROM path
+        JOIN chats ON owner = :owner AND chats.id = :chat
+        JOIN messages ON chat = chats.n AND messages.id = path.parent_id)
+    SELECT data FROM path ORDER BY depth DESC"""
+
+
+def read_path(db: sqlite3.Connection, owner: str, chat_id: str, leaf: str) -> tuple[Message, ...]:
+    rows = db.execute(_PATH, {"owner": owner, "chat": chat_id, "leaf": leaf}).fetchall()
+    if not rows:
+        raise rules.no_message()
+    return tuple(decode_message(data) for (data,) in rows)
+
+
+# -- the owner --------------------------------------------------------------------------------------------------
+def get_profile(db: sqlite3.Connection, owner: str) -> Profile:
+    row = db.execute("SELECT data FROM profiles WHERE owner = ?", (owner,)).fetchone()
+    return _decode_profile(row[0]) if row else Profile()
+
+
+def put_profile(db: sqlite3.Connection, owner: str, profile: Profile) -> None:
+    db.execute("INSERT OR REPLACE INTO profiles (owner, data) VALUES (?, ?)", (owner, encode(profile)))

@@ -1,0 +1,134 @@
+"""The SQLite file: how it is opened, and its schema as numbered migrations that only go forward.
+
+Durability: WAL with `synchronous=NORMAL`. A committed write survives `kill -9` of the process, because it has reached
+the operating system; a power cut or a kernel crash may lose the last commits, but never corrupts the file.
+
+The file and its -wal and -shm (which SQLite gives the same mode) are readable by their owner only.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from functions.adapters.rules import says
+from functions.errors import ParleyError
+
+BUSY_MS = 5_000  # another process may be writing; its transactions take milliseconds
+WAL_PAGES = 4_000  # 16 MB: the running answers' pages are rewritten in each commit, so wait and copy them once
+STATEMENTS = 256  # kept prepared per connection
+
+# Text ids are unique within an owner only, so rows refer to each other by `n`. What changes at every checkpoint (runs)
+# is apart from what is large (run_bodies): SQLite rewrites whole rows.
+MIGRATIONS = (
+    """
+    CREATE TABLE chats (
+        n INTEGER PRIMARY KEY, owner TEXT NOT NULL, id TEXT NOT NULL,
+        updated_us INTEGER NOT NULL, archived INTEGER NOT NULL, data BLOB NOT NULL, UNIQUE (owner, id));
+    CREATE INDEX chats_recent ON chats (owner, archived, updated_us, id);
+
+    CREATE TABLE messages (
+        n INTEGER PRIMARY KEY, chat INTEGER NOT NULL REFERENCES chats (n) ON DELETE CASCADE,
+        id TEXT NOT NULL, parent_id TEXT, data BLOB NOT NULL, UNIQUE (chat, id));
+
+    CREATE TABLE runs (
+        n INTEGER PRIMARY KEY, owner TEXT NOT NULL, id TEXT NOT NULL,
+        chat INTEGER REFERENCES chats (n) ON DELETE CASCADE,
+        status TEXT NOT NULL, epoch INTEGER NOT NULL, worker TEXT, lease_until_ms INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL, stop_requested INTEGER NOT NULL, UNIQUE (owner, id));
+    CREATE INDEX runs_of_chat ON runs (chat);
+    CREATE TABLE run_bodies (
+        run INTEGER PRIMARY KEY REFERENCES runs (n) ON DELETE CASCADE, data BLOB NOT NULL);
+
+    CREATE TABLE events (
+        run INTEGER NOT NULL REFERENCES runs (n) ON DELETE CASCADE, seq INTEGER NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (run, seq)) WITHOUT ROWID;
+
+    CREATE TABLE turn_keys (
+        owner TEXT NOT NULL, key TEXT NOT NULL, body_hash TEXT NOT NULL,
+        run INTEGER NOT NULL REFERENCES runs (n) ON DELETE CASCADE, expires_ms INTEGER NOT NULL,
+        PRIMARY KEY (owner, key)) WITHOUT ROWID;
+    CREATE INDEX turn_keys_of_run ON turn_keys (run);
+    CREATE INDEX turn_keys_expire ON turn_keys (expires_ms) WHERE expires_ms > 0;
+
+    CREATE TABLE profiles (owner TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+
+    CREATE TABLE jobs (
+        id TEXT PRIMARY KEY, due_ms INTEGER NOT NULL, attempts INTEGER NOT NULL, receipt TEXT, data BLOB NOT NULL)
+        WITHOUT ROWID;
+    CREATE INDEX jobs_due ON jobs (due_ms, id);
+
+    CREATE TABLE rates (
+        owner TEXT NOT NULL, key TEXT NOT NULL, arrival_ms INTEGER NOT NULL, PRIMARY KEY (owner, key)) WITHOUT ROWID;
+    CREATE TABLE totals (
+        owner TEXT NOT NULL, key TEXT NOT NULL, total INTEGER NOT NULL, expires_ms INTEGER NOT NULL,
+        PRIMARY KEY (owner, key)) WITHOUT ROWID;
+
+    CREATE TABLE vectors (
+        n INTEGER PRIMARY KEY, owner TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL,
+        vector BLOB NOT NULL, data BLOB NOT NULL, UNIQUE (owner, collection, id));
+    """,
+)
+
+
+def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
+    """A connection in autocommit mode: whoever writes says BEGIN IMMEDIATE."""
+    db = sqlite3.connect(
+        path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
+    )
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+    db.execute("PRAGMA secure_delete = ON")  # what a user deletes is overwritten
+    if not writes:
+        db.execute("PRAGMA query_only = ON")
+        db.create_function("says", 2, says, deterministic=True)
+    return db
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """The writing connection, on a file that exists, is private, in WAL mode and of the newest schema."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Made here, because SQLite would make it with the process's umask.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
+    except OSError as exc:
+        raise ParleyError(f"The store's file cannot be opened for writing: {exc.strerror}.") from exc
+    db = connect(path, writes=True)
+    try:
+        if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+            raise ParleyError("The store needs a local disk: SQLite's WAL mode does not work on this file system.")
+        migrate(db)
+    except sqlite3.Error as exc:
+        db.close()
+        raise ParleyError(f"The store's file is no usable SQLite database ({exc}).") from exc
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Apply what is missing. Two processes may start at once: the version is read again under the lock."""
+    if _version(db) == len(MIGRATIONS):
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for number in range(_version(db), len(MIGRATIONS)):
+            for statement in MIGRATIONS[number].split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {number + 1}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise ParleyError(
+            f"The store's file was written by a newer Parley (schema {version}, this one knows {len(MIGRATIONS)}). "
+            "Upgrade Parley, or point PARLEY_STORE_URL at another file."
+        )
+    return version
