@@ -25,6 +25,8 @@ from functions import telemetry, webbuild
 from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
+from functions.inference.local import Choice, LocalEngine, choose_model
+from functions.inference.nodes import Node
 from functions.services import Services, open_services, open_store
 from functions.settings import Settings, has_display
 from functions.workers.embedded import work
@@ -69,9 +71,11 @@ def dev(host: str, port: int, data: Path | None, no_browser: bool, verbose: bool
     _refuse_open_door(settings, host)
     telemetry.configure("INFO" if verbose else "WARNING")
     web = webbuild.ready(console)
+    choice = choose_model(settings, console=console, hub=settings.model_hub)
+    console.print(choice.why, style="dim")
     asyncio_run = uvicorn.config.Config(app="", loop="auto").get_loop_factory()
     with asyncio.Runner(loop_factory=asyncio_run) as runner:
-        sys.exit(runner.run(_serve(settings, host, port, web, open_browser=not no_browser)))
+        sys.exit(runner.run(_serve(settings, choice, host, port, web, open_browser=not no_browser)))
 
 
 def _refuse_open_door(settings: Settings, host: str) -> None:
@@ -102,15 +106,29 @@ class DevServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-async def _serve(settings: Settings, host: str, port: int, web: Path | None, *, open_browser: bool) -> int:
-    from functions.inference.local import embedded_node  # noqa: PLC0415  # the engine's wheel loads only here
+@asynccontextmanager
+async def _node(settings: Settings, choice: Choice) -> AsyncIterator[Node]:
+    """The model server that the settings name, or the embedded engine, started and stopped here."""
+    if settings.model_url:
+        yield Node(settings.model_url, api_key=settings.model_api_key, headers=settings.model_headers)
+        return
+    engine = LocalEngine(choice)
+    await engine.start()
+    try:
+        yield engine.node
+    finally:
+        await engine.stop()
 
+
+async def _serve(
+    settings: Settings, choice: Choice, host: str, port: int, web: Path | None, *, open_browser: bool
+) -> int:
     opened: list[Services] = []
 
     @asynccontextmanager
     async def embedded() -> AsyncIterator[Services]:
         """The app's services, and beside them what the cloud hosts elsewhere: engine and worker."""
-        async with embedded_node(settings, console) as node, open_services(settings, [node]) as services:
+        async with _node(settings, choice) as node, open_services(settings, [node]) as services:
             opened.append(services)
             worker = asyncio.create_task(work(services), name="worker")
             try:
@@ -135,6 +153,7 @@ async def _serve(settings: Settings, host: str, port: int, web: Path | None, *, 
         host=host,
         port=port,
         log_config=None,
+        log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         server_header=False,
@@ -233,3 +252,7 @@ def tables() -> None:
 
     asyncio.run(create())
     click.echo("Tables are ready.")
+
+
+if __name__ == "__main__":
+    main()

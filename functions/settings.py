@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     model_api_key: str | None = Field(default=None, repr=False)
     model_headers: dict[str, str] = Field(default_factory=dict, repr=False)  # e.g. Modal-Key and Modal-Secret
     model: str | None = None
+    model_hub: str = "https://huggingface.co"  # where the small model comes from; a mirror works as well
     system_prompt: str = "You are Parley, a helpful assistant. Answer in the language of the question."
 
     # Who may come in: "local" is one user on loopback; "token" asks for an access token

@@ -21,7 +21,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Fault = Literal[
     "none",
@@ -247,8 +247,7 @@ class _Connection(asyncio.Protocol):
         self._writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self._engine._connections.add(self)
         self._engine.stats.connections += 1
 
@@ -391,6 +390,7 @@ class _Connection(asyncio.Protocol):
             self._engine.stats.tokens += 1
             if not self._writable.is_set():
                 await self._writable.wait()
+        await self._engine.gate(produced)  # between the last token and the end
         self._finish(out, scenario, asked, produced)
         if scenario.fault == "no_terminator":
             await asyncio.Event().wait()

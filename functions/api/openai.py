@@ -184,6 +184,12 @@ async def _conversation(services: Services, owner: str, name: str, body: ChatCom
     return chat_id
 
 
+def _for_the_node(message: PromptMessage) -> dict[str, Any]:
+    """`developer` is OpenAI's newer word for `system`; the chat templates of open models do not know it."""
+    said = message.model_dump(exclude_none=True)
+    return said | {"role": "system"} if message.role == "developer" else said
+
+
 class _LastMessage(BaseModel):
     content: MessageText
 
@@ -199,7 +205,7 @@ def _turn_request(body: ChatCompletion, chat_id: str | None, key: str, is_first:
         extra={name: extras[name] for name in PASSED_THROUGH if extras.get(name) is not None},
     )
     if chat_id is None:
-        prompt = tuple(m.model_dump(exclude_none=True) for m in body.messages)
+        prompt = tuple(_for_the_node(m) for m in body.messages)
         return TurnRequest(key=key, model=body.model, prompt=prompt, sampling=sampling, replace_key=is_first)
     if body.messages[-1].role != "user":
         raise BadInput("The last message of a stored conversation must be the user's.", param="messages")

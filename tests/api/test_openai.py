@@ -195,7 +195,7 @@ async def test_a_call_without_a_conversation_keeps_no_chat(house: House) -> None
 
 async def test_the_whole_conversation_that_the_client_brings_reaches_the_model(house: House) -> None:
     messages = [
-        {"role": "system", "content": "be brief"},
+        {"role": "developer", "content": "be brief"},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
         {"role": "assistant", "content": "c"},
         {"role": "user", "content": "d"},

@@ -1,5 +1,7 @@
 """The context policy: pure, so it is tested as arithmetic."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +55,7 @@ def test_the_prefix_stays_the_same_between_two_cuts() -> None:
         for n in range(1, 102, 2)
     ]
 
-    cuts = sum(later[: len(earlier)] != earlier for earlier, later in zip(prompts, prompts[1:], strict=False))
+    cuts = sum(later[: len(earlier)] != earlier for earlier, later in pairwise(prompts))
 
     assert cuts <= len(prompts) * 2 / 12 + 1, "a cut halves 24 messages, so it comes at most once in 6 turns"
 

@@ -1,0 +1,96 @@
+"""A person's first minutes: `parley dev` with the embedded engine, in a real browser."""
+
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+from rich.console import Console
+
+from functions import webbuild
+from tests.e2e.parley_process import ParleyProcess, parley_dev
+
+CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
+NO_NETWORK = "http://127.0.0.1:9"  # a hub that nobody can reach: the demo model answers
+NO_BROWSER = "Chromium is not installed: apt install chromium"
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and os.environ.get("PARLEY_TEST_BROWSER") != "required", reason=NO_BROWSER
+)
+
+
+@pytest.fixture(scope="module")
+def parley(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ParleyProcess]:
+    assert webbuild.ready(Console(stderr=True)), "the web client does not build"
+    with parley_dev(tmp_path_factory.mktemp("data"), model_hub=NO_NETWORK) as running:
+        yield running.ready()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    assert CHROMIUM, NO_BROWSER
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        await launched.close()
+
+
+@pytest.fixture
+async def page(browser: Browser, parley: ParleyProcess) -> AsyncIterator[Page]:
+    """A page that fails the test for a script error, a policy violation or a request to another host."""
+    opened = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB")
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
+    opened.on(
+        "request", lambda r: faults.append(r.url) if not r.url.startswith((parley.url, "data:", "blob:")) else None
+    )
+    await opened.goto(parley.url)
+    yield opened
+    await opened.close()
+    assert not faults
+
+
+async def say(page: Page, text: str) -> None:
+    composer = page.get_by_role("textbox", name=re.compile("message", re.I))
+    await composer.fill(text)
+    await composer.press("Enter")
+
+
+async def answer_of(page: Page) -> str:
+    """The last answer, when it is whole: the composer offers to send again instead of to stop."""
+    await expect(page.get_by_role("button", name=re.compile("^stop", re.I))).to_have_count(0, timeout=30_000)
+    return await page.locator("article").last.inner_text()
+
+
+async def test_the_demo_model_answers_and_says_what_it_is(page: Page) -> None:
+    await expect(page.get_by_text(re.compile("offline demo model", re.I)).first).to_be_visible()
+
+    await say(page, "What is Parley?")
+
+    assert "Parley" in await answer_of(page)
+
+
+async def test_a_chinese_question_gets_a_chinese_answer(page: Page) -> None:
+    await say(page, "你好")
+
+    assert re.search("[\u4e00-\u9fff]", (await answer_of(page)).replace("你好", ""))
+
+
+async def test_a_reload_in_mid_answer_shows_the_whole_answer(page: Page) -> None:
+    await say(page, "Tell me a long story")
+    await expect(page.get_by_role("button", name=re.compile("^stop", re.I))).to_be_visible()
+    await page.reload()
+
+    assert len(await answer_of(page)) > 200
+
+
+async def test_a_chat_is_listed_and_opens_again(page: Page) -> None:
+    await say(page, "Who are you?")
+    await answer_of(page)
+    await page.reload()
+
+    await expect(page.get_by_role("link", name="Who are you?").first).to_be_visible()
+    await expect(page.get_by_text("Who are you?").last).to_be_visible()
