@@ -16,8 +16,8 @@ import hashlib
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -106,7 +106,7 @@ class Gateway:
         self._now = now
         self._own_session = session is None
         self._opened_session = session
-        self._probes: list[asyncio.Task[None]] = []
+        self._background: set[asyncio.Task[None]] = set()
         self._counts: OrderedDict[bytes, int] = OrderedDict()
 
     # -- life ------------------------------------------------------------------------------------------------
@@ -119,16 +119,21 @@ class Gateway:
         with suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await asyncio.gather(*(probe(node, self._session) for node in awake))
-        self._probes = [asyncio.create_task(keep_probing(node, self._session)) for node in awake]
+        for node in awake:
+            self._in_background(keep_probing(node, self._session))
 
     async def close(self) -> None:
-        for task in self._probes:
+        for task in self._background:
             task.cancel()
-        await asyncio.gather(*self._probes, return_exceptions=True)
-        self._probes = []
+        await asyncio.gather(*self._background, return_exceptions=True)
         if self._own_session and self._opened_session is not None:
             await self._opened_session.close()
             self._opened_session = None
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     @property
     def _session(self) -> aiohttp.ClientSession:
@@ -169,7 +174,7 @@ class Gateway:
         sleeping = [node for node in serving if node.serverless and node.state in ("cold", "unreachable")]
         if sleeping and all(node in sleeping for node in serving):
             sleeping[0].mark("warming")
-            self._probes.append(asyncio.create_task(watch_wake(sleeping[0], self._session)))
+            self._in_background(watch_wake(sleeping[0], self._session))
 
     # -- the stream ------------------------------------------------------------------------------------------
 
@@ -190,9 +195,16 @@ class Gateway:
             node = self._choose(model, session_id, tried)
             try:
                 with node.working():
-                    async with aclosing(self._attempt(node, ask, patience)) as events:
-                        async for event in events:
-                            yield event
+                    async with _Answer(self._request(node, ask), self._limits) as answer:
+                        while not await answer.is_open():
+                            # Some hosts hold a request while the node starts, instead of refusing it.
+                            if node.state != "warm" and patience.is_notice_due("waking"):
+                                node.mark("warming")
+                                yield _waiting(node, "waking")
+                        self._is_awake(node)
+                        while (token := await answer.read()) is not None:
+                            yield token
+                        yield await answer.end()
                 return
             except _NotYet as failure:
                 tried.add(node)
@@ -201,32 +213,10 @@ class Gateway:
                     yield _waiting(node, failure.phase)
             await asyncio.sleep(pause_s)
 
-    async def _attempt(
-        self, node: Node, ask: _Ask, patience: "_Patience"
-    ) -> AsyncGenerator[Waiting | Token | End, None]:
-        """Raises _NotYet as long as nothing was shown, and UpstreamError when no other attempt can help."""
-        opening = asyncio.create_task(self._request(node, ask))
-        try:
-            while not (await asyncio.wait({opening}, timeout=self._limits.notice_s))[0]:
-                # Some hosts hold a request while the node starts, instead of refusing it.
-                if node.state != "warm" and patience.is_notice_due("waking"):
-                    node.mark("warming")
-                    yield _waiting(node, "waking")
-        except BaseException:  # cancelled, or closed by the reader
-            _abandon(opening)
-            raise
-        response = opening.result()
+    def _is_awake(self, node: Node) -> None:
         node.mark("warm")
-        shown = False
-        async with aclosing(_read_reply(response, self._limits)) as reply:
-            try:
-                async for event in reply:
-                    shown = True
-                    yield event
-            except _Cut as exc:
-                if shown:
-                    raise exc.error from exc
-                raise _NotYet("retrying", exc.error) from exc
+        if node.kind == "unknown":  # now it can be asked without waking it
+            self._in_background(probe(node, self._session))
 
     async def _request(self, node: Node, ask: _Ask) -> aiohttp.ClientResponse:
         """The node's answer, when it is a stream. Raises _NotYet or UpstreamError for every other."""
@@ -329,96 +319,113 @@ class Gateway:
 # -- one answer ----------------------------------------------------------------------------------------------------
 
 
-class _Cut(Exception):
-    """The connection ended before the answer did."""
+class _Answer:
+    """One request and its streamed answer. Leaving the `async with` closes the connection, unless it can be reused.
 
-    def __init__(self, error: UpstreamError) -> None:
-        super().__init__()
-        self.error = error
+    Plain coroutines, not generators, and nothing set up per token: this is the loop that costs.
+    """
+
+    def __init__(self, request: Coroutine[Any, Any, aiohttp.ClientResponse], limits: Limits) -> None:
+        self._opening = asyncio.create_task(request)
+        self._limits = limits
+        self._reply = Reply()
+        self._shown = False
+        self._response: aiohttp.ClientResponse
+        self._watchdog: _Watchdog
+
+    async def __aenter__(self) -> "_Answer":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """At once: the engine frees the slot when the connection goes."""
+        if not self._opening.done():
+            self._opening.cancel()
+        elif not self._opening.cancelled() and self._opening.exception() is None:
+            self._opening.result().close()  # does nothing to one that was read to its end
+        if hasattr(self, "_watchdog"):
+            self._watchdog.cancel()
+
+    async def is_open(self) -> bool:
+        """Waits `notice_s` at most. Raises what the request raised."""
+        if not (await asyncio.wait({self._opening}, timeout=self._limits.notice_s))[0]:
+            return False
+        self._response = self._opening.result()
+        self._watchdog = _Watchdog(self._response, self._limits.first_token_s)
+        return True
+
+    async def read(self) -> Token | None:
+        """The next text; None when the answer is whole. Raises _NotYet if it broke before the first, else our error."""
+        reply, watchdog = self._reply, self._watchdog
+        watchdog.since = watchdog.clock()
+        while not reply.done:
+            frames = reply.frames
+            try:
+                data = await self._response.content.readany()
+            except (aiohttp.ClientError, OSError) as exc:
+                raise self._lost() from exc
+            if not data:
+                if reply.finish_reason is None:
+                    raise self._lost()
+                break
+            token = reply.feed(data)
+            if token is not None:
+                watchdog.since = None
+                if not self._shown:
+                    self._shown = True
+                    watchdog.restart(self._limits.between_tokens_s)
+                return token
+            if reply.frames != frames:  # a comment is no sign of life: a proxy may send them for a dead node
+                watchdog.since = watchdog.clock()
+        watchdog.cancel()
+        return None
+
+    def _lost(self) -> Exception:
+        if self._watchdog.fired:
+            return _too_slow()
+        return cut_answer() if self._shown else _NotYet("retrying", cut_answer())
+
+    async def end(self) -> End:
+        """What the answer came to. Reads the body's last bytes: a connection with a rest cannot be used again."""
+        if not self._response.content.is_eof():
+            with suppress(TimeoutError, aiohttp.ClientError, OSError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await self._response.content.readany()
+        return self._reply.end()
 
 
 class _Watchdog:
     """Ends a read that waits too long: one timer per stream, looked at a few times, instead of one per token.
 
-    Only our own waiting counts; a reader that takes its time over what it got is not the node's fault.
+    Only our own waiting counts (`since`); a reader that takes its time over what it got is not the node's fault.
     """
 
-    __slots__ = ("_handle", "_loop", "_response", "fired", "limit_s", "waiting_since")
+    __slots__ = ("_handle", "_limit_s", "_loop", "_response", "clock", "fired", "since")
 
     def __init__(self, response: aiohttp.ClientResponse, limit_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._response = response
-        self.limit_s = limit_s
-        self.waiting_since: float | None = None
+        self.clock = self._loop.time
+        self.since: float | None = None
         self.fired = False
+        self._limit_s = limit_s
+        self._handle = self._loop.call_later(limit_s, self._look)
+
+    def restart(self, limit_s: float) -> None:
+        self._handle.cancel()
+        self._limit_s = limit_s
         self._handle = self._loop.call_later(limit_s, self._look)
 
     def _look(self) -> None:
-        now = self._loop.time()
-        since = now if self.waiting_since is None else self.waiting_since
-        if now - since >= self.limit_s:
+        now = self.clock()
+        since = now if self.since is None else self.since
+        if now - since >= self._limit_s:
             self.fired = True
             self._response.close()
             return
-        self._handle = self._loop.call_at(since + self.limit_s, self._look)
+        self._handle = self._loop.call_at(since + self._limit_s, self._look)
 
     def cancel(self) -> None:
         self._handle.cancel()
-
-
-async def _read_reply(response: aiohttp.ClientResponse, limits: Limits) -> AsyncGenerator[Token | End, None]:
-    """Raises _Cut for a connection that ended early, UpstreamError for everything else that is wrong."""
-    reply = Reply()
-    watchdog = _Watchdog(response, limits.first_token_s)
-    read, clock = response.content.readany, asyncio.get_running_loop().time
-    frames = 0
-    waiting_since = clock()
-    try:
-        while not reply.done:
-            watchdog.waiting_since = waiting_since
-            data = await read()
-            watchdog.waiting_since = None
-            if not data and reply.finish_reason is None:
-                raise _Cut(cut_answer())
-            if not data:
-                break
-            token = reply.feed(data)
-            if reply.frames != frames:  # a comment is no sign of life: a proxy may send them for a dead node
-                frames = reply.frames
-                waiting_since = clock()
-            if token is not None:
-                watchdog.limit_s = limits.between_tokens_s
-                yield token
-                waiting_since = clock()
-        end = reply.end()
-        await _drain(response)
-        yield end
-    except (aiohttp.ClientError, OSError) as exc:
-        if watchdog.fired:
-            raise _too_slow() from exc
-        raise _Cut(cut_answer()) from exc
-    finally:
-        watchdog.cancel()
-        if not response.content.is_eof():
-            response.close()  # at once: the engine frees the slot when the connection goes
-        else:
-            response.release()
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """The last bytes after [DONE]; a connection that is not read to its end cannot be used again."""
-    if not response.content.is_eof():
-        with suppress(TimeoutError, aiohttp.ClientError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await response.content.readany()
-
-
-def _abandon(opening: "asyncio.Future[aiohttp.ClientResponse]") -> None:
-    """Close a request whose answer nobody will read."""
-    if not opening.done():
-        opening.cancel()
-    elif not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
 
 
 def _body(node: Node, ask: _Ask) -> dict[str, Any]:  # OpenAI's wire
@@ -433,12 +440,13 @@ def _body(node: Node, ask: _Ask) -> dict[str, Any]:  # OpenAI's wire
     body = {
         **sampling.extra,
         **{name: value for name, value in wanted.items() if value is not None},
-        "model": ask.model,
         "messages": messages,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
     body.pop("n", None)  # one run is one answer
+    if (name := node.wire_name(ask.model)) is not None:
+        body["model"] = name
     if ask.prefix:
         messages.append({"role": "assistant", "content": ask.prefix})
         if node.kind in ("vllm", "llama.cpp"):

@@ -22,6 +22,7 @@ from functions.chat.messages import Struct
 NodeKind = Literal["unknown", "vllm", "llama.cpp", "openai"]
 NodeState = Literal["cold", "warming", "warm", "unreachable"]
 
+DEFAULT_MODEL = "default"  # what a node serves first, whatever it is called there
 CONTEXT_TOKENS = 4096  # assumed until the node has said
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=5)
 PROBE_SECONDS = 5.0  # between probes of a node that answers
@@ -78,7 +79,8 @@ class Node:
         self.name = name or host
         self.serverless = host.endswith(SERVERLESS_HOSTS) if serverless is None else serverless
         self.kind: NodeKind = kind
-        self.models = tuple(models)
+        self.is_known = bool(models)  # what it serves
+        self.models = tuple(models) or (ServedModel(id=DEFAULT_MODEL, name=self.name),)
         self.outstanding = 0
         self._declared = {model.id: model for model in models}
         self._state: NodeState = state or ("cold" if self.serverless else "unreachable")
@@ -138,16 +140,26 @@ class Node:
             self._seen_at = self._now()
 
     def serves(self, model: str) -> bool:
-        """A node that has not said what it serves is taken at its word when it is asked."""
-        return not self.models or any(served.id == model for served in self.models)
+        """A node that has not said what it serves is asked; it will say so if it does not."""
+        return not self.is_known or self.model(model) is not None
 
     def model(self, model: str) -> ServedModel | None:
+        if model == DEFAULT_MODEL:
+            return self.models[0]
         return next((served for served in self.models if served.id == model), None)
+
+    def wire_name(self, model: str) -> str | None:
+        """What to call the model towards this node; None: leave it out, and the node takes its own."""
+        if model == DEFAULT_MODEL:
+            return self.models[0].id if self.is_known else None
+        return model
 
     def learn(self, kind: NodeKind, models: Sequence[ServedModel]) -> None:
         """What the node says of itself. What was declared about a model stays; its true context size is the node's."""
         self.kind = kind
-        self.models = tuple(self._with_declared(model) for model in models) or self.models
+        if models:
+            self.is_known = True
+            self.models = tuple(self._with_declared(model) for model in models)
 
     def _with_declared(self, model: ServedModel) -> ServedModel:
         declared = self._declared.get(model.id)
