@@ -1,0 +1,31 @@
+/** Prints what the page weighs and fails the build when it weighs more than we promise. */
+
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+
+const LIMITS = { entry: 60, all: 190 }; // kB of gzipped JavaScript
+
+const dist = new URL('../dist/', import.meta.url).pathname;
+const html = readFileSync(join(dist, 'index.html'), 'utf8');
+const gz = (path) => gzipSync(readFileSync(path), { level: 9 }).length / 1000;
+
+const files = readdirSync(join(dist, 'assets'))
+  .filter((name) => /\.(js|css)$/.test(name))
+  .map((name) => ({ name, kB: gz(join(dist, 'assets', name)), isEntry: html.includes(name) }))
+  .sort((a, b) => b.kB - a.kB);
+const scripts = files.filter(({ name }) => name.endsWith('.js'));
+const sum = (list) => list.reduce((total, { kB }) => total + kB, 0);
+const size = { entry: sum(scripts.filter(({ isEntry }) => isEntry)), all: sum(scripts) };
+
+for (const { name, kB, isEntry } of files) console.log(`${kB.toFixed(1).padStart(7)} kB gz  ${isEntry ? 'at once' : 'lazily '}  ${name}`);
+const bytes = readdirSync(dist, { recursive: true, withFileTypes: true })
+  .filter((file) => file.isFile())
+  .reduce((total, file) => total + statSync(join(file.parentPath ?? file.path, file.name)).size, 0);
+console.log(`entry ${size.entry.toFixed(1)} of ${LIMITS.entry} kB, all scripts ${size.all.toFixed(1)} of ${LIMITS.all} kB, dist ${(bytes / 1e6).toFixed(2)} MB`);
+
+const over = Object.entries(LIMITS).filter(([name, limit]) => size[name] > limit);
+if (over.length > 0) {
+  console.error(`Too heavy: ${over.map(([name]) => name).join(', ')}`);
+  process.exit(1);
+}

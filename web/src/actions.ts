@@ -1,0 +1,456 @@
+/** What a reader can do. Each action asks the server and reports to the store; components call these and nothing else. */
+
+import { api, ApiError, type ChatPatch, type Completion } from './api';
+import { draftOf, dropDraft, keepDraft } from './lib/drafts';
+import { newId } from './lib/ids';
+import { forgetAll } from './lib/stored';
+import { follow, type Link } from './run';
+import { dispatch, state } from './store';
+import { childrenOf, newestLeaf } from './tree';
+import { isTerminal, PAGE, type Chat, type Message, type ModelInfo, type Problem } from './wire';
+
+const now = (): number => performance.now();
+const threadOf = (id: string) => state.peek().threads[id] ?? null;
+
+// ---------------------------------------------------------------- errors and waiting
+
+const problemOf = (error: unknown): Problem =>
+  error instanceof ApiError ? error.problem : { code: 'client', message: String(error) };
+
+/** Every refusal passes here: a session that ended shows the sign-in page, wherever it was noticed. */
+function noticed(error: unknown): Problem {
+  if (error instanceof ApiError && error.status === 401) dispatch({ type: 'session', session: 'out' });
+  return problemOf(error);
+}
+
+let wake: (() => void)[] = [];
+/** Sleeps, but not through the return of the network. */
+export const wait = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done() {
+      clearTimeout(timer);
+      wake = wake.filter((other) => other !== done);
+      resolve();
+    }
+    wake.push(done);
+  });
+
+export function setOnline(online: boolean): void {
+  dispatch({ type: 'online', online });
+  if (online) for (const one of wake.slice()) one();
+}
+
+// ---------------------------------------------------------------- other tabs
+
+type Word = { chat: string; what: 'run' | 'changed' | 'gone' };
+const tabs = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel('parley');
+const tell = (word: Word): void => tabs?.postMessage(word);
+
+export function listenToTabs(): void {
+  tabs?.addEventListener('message', ({ data }: MessageEvent<Word>) => {
+    if (data.what === 'gone') dispatch({ type: 'chat-gone', id: data.chat });
+    else if (state.peek().open === data.chat) void loadThread(data.chat);
+    else void loadChats();
+  });
+}
+
+// ---------------------------------------------------------------- session and models
+
+export async function start(): Promise<void> {
+  await loadServer();
+  if (state.peek().session === 'out') return;
+  await Promise.all([loadChats(), loadProfile()]);
+}
+
+export async function loadServer(): Promise<void> {
+  for (let failures = 1; ; failures++) {
+    try {
+      const server = await api.status();
+      dispatch({ type: 'session', session: 'in' });
+      dispatch({ type: 'server', server });
+      return;
+    } catch (error) {
+      const problem = noticed(error);
+      if (state.peek().session === 'out') return;
+      dispatch({ type: 'server-failed', problem });
+      await wait(Math.min(10_000, 1000 * 2 ** (failures - 1)));
+    }
+  }
+}
+
+/** Keeps the models' states fresh while somebody looks; it never wakes a GPU. */
+export async function refreshModels(): Promise<void> {
+  try {
+    dispatch({ type: 'server', server: await api.status() });
+  } catch (error) {
+    noticed(error);
+  }
+}
+
+export function chooseModel(model: ModelInfo): void {
+  dispatch({ type: 'model', model: model.id });
+  const open = state.peek().open;
+  if (open !== null && threadOf(open)?.chat) void patchChat(open, { model: model.id });
+}
+
+async function loadProfile(): Promise<void> {
+  try {
+    dispatch({ type: 'profile', profile: await api.me() });
+  } catch (error) {
+    noticed(error);
+  }
+}
+
+export async function saveInstructions(text: string): Promise<Problem | null> {
+  try {
+    dispatch({ type: 'profile', profile: await api.saveMe({ custom_instructions: text }) });
+    return null;
+  } catch (error) {
+    return noticed(error);
+  }
+}
+
+export async function signIn(token: string): Promise<Problem | null> {
+  try {
+    await api.signIn(token);
+  } catch (error) {
+    return problemOf(error);
+  }
+  dispatch({ type: 'session', session: 'in' });
+  void start().then(() => {
+    const open = state.peek().open;
+    if (open !== null) void loadThread(open);
+  });
+  return null;
+}
+
+export async function signOut(): Promise<void> {
+  try {
+    await api.signOut();
+  } catch {
+    // Whatever the server says, this browser forgets.
+  }
+  forgetAll();
+  for (const one of following.values()) one.abort();
+  location.hash = '';
+  dispatch({ type: 'session', session: 'out' });
+}
+
+// ---------------------------------------------------------------- the list
+
+let listing: AbortController | null = null;
+
+export async function loadChats(query: string = state.peek().list.query, more = false): Promise<void> {
+  listing?.abort();
+  const mine = (listing = new AbortController());
+  const after = more ? state.peek().list.after : null;
+  dispatch({ type: 'list-asked', query, more });
+  try {
+    const page = await api.chats({ limit: PAGE, after, q: query }, mine.signal);
+    const data = page.data.filter((chat) => !leaving.has(chat.id));
+    dispatch({ type: 'list-came', query, page: { ...page, data }, more });
+  } catch (error) {
+    if (!mine.signal.aborted) dispatch({ type: 'list-failed', query, problem: noticed(error) });
+  }
+}
+
+export async function patchChat(id: string, patch: ChatPatch): Promise<void> {
+  const known = threadOf(id)?.chat ?? state.peek().list.chats.find((chat) => chat.id === id);
+  if (known) dispatch({ type: 'chat-put', chat: { ...known, ...patch } });
+  try {
+    const chat = await api.patchChat(id, patch);
+    dispatch({ type: 'chat-put', chat });
+    tell({ chat: id, what: 'changed' });
+  } catch (error) {
+    noticed(error);
+    if (known) dispatch({ type: 'chat-put', chat: known });
+  }
+}
+
+/** A deleted chat goes for good when the time to undo is over. */
+const leaving = new Map<string, { chat: Chat; timer: ReturnType<typeof setTimeout> }>();
+export const UNDO_MS = 7_000;
+
+export function deleteChat(chat: Chat): void {
+  dispatch({ type: 'chat-hidden', id: chat.id });
+  if (state.peek().open === chat.id) location.hash = '';
+  leaving.set(chat.id, { chat, timer: setTimeout(() => void finishDelete(chat.id), UNDO_MS) });
+}
+
+export function undoDelete(id: string): void {
+  const one = leaving.get(id);
+  if (!one) return;
+  clearTimeout(one.timer);
+  leaving.delete(id);
+  dispatch({ type: 'chat-put', chat: one.chat });
+}
+
+async function finishDelete(id: string): Promise<void> {
+  const one = leaving.get(id);
+  if (!one) return;
+  clearTimeout(one.timer);
+  try {
+    await api.deleteChat(id);
+    dropDraft(id);
+    dispatch({ type: 'chat-gone', id });
+    tell({ chat: id, what: 'gone' });
+  } catch (error) {
+    noticed(error);
+    if (!(error instanceof ApiError && error.status === 404)) dispatch({ type: 'chat-put', chat: one.chat });
+  }
+  leaving.delete(id);
+}
+
+/** The page goes away: what was deleted is deleted now. */
+export function finishDeletes(): void {
+  for (const id of leaving.keys()) void finishDelete(id);
+}
+
+// ---------------------------------------------------------------- one chat
+
+export async function openChat(id: string | null): Promise<void> {
+  dispatch({ type: 'opened', id });
+  if (id !== null) await loadThread(id);
+}
+
+export async function loadThread(id: string): Promise<void> {
+  if (threadOf(id)?.state === 'new') return;
+  dispatch({ type: 'thread-asked', id });
+  try {
+    const detail = await api.chat(id);
+    dispatch({ type: 'thread-came', detail });
+    const model = detail.model;
+    if (model !== null && state.peek().open === id && state.peek().server?.models.some((one) => one.id === model)) {
+      dispatch({ type: 'model', model });
+    }
+    if (detail.active_run !== null) attach(id, detail.active_run);
+    else if (!following.has(id)) settleDraft(id);
+  } catch (error) {
+    const missing = error instanceof ApiError && error.status === 404;
+    if (missing && draftOf(id).text !== '') {
+      // The chat was made here and never reached the server; its text is still ours.
+      dispatch({ type: 'thread-new', id });
+      return;
+    }
+    dispatch({ type: 'thread-failed', id, problem: noticed(error), missing });
+  }
+}
+
+export async function loadEarlier(id: string): Promise<void> {
+  const before = threadOf(id)?.firstId;
+  if (!before) return;
+  try {
+    dispatch({ type: 'thread-earlier', detail: await api.chat(id, { before }) });
+  } catch (error) {
+    noticed(error);
+  }
+}
+
+/** A draft that was sent and did arrive (the page was closed in between) is no draft any more. */
+function settleDraft(id: string): void {
+  const { sentAs } = draftOf(id);
+  if (sentAs !== null && threadOf(id)?.messages[sentAs]) dropDraft(id);
+}
+
+export function switchBranch(chatId: string, messageId: string): void {
+  const thread = threadOf(chatId);
+  if (!thread) return;
+  const leaf = newestLeaf(childrenOf(thread.messages), messageId);
+  dispatch({ type: 'leaf', id: chatId, leaf });
+  // A convenience for next time; reading the branch does not depend on it.
+  if (leaf !== thread.run?.assistantId) api.patchChat(chatId, { active_leaf: leaf }).catch(noticed);
+}
+
+// ---------------------------------------------------------------- sending
+
+/** Sends a message: into the open chat, or into a new one. Returns at once; what happens is told to the store. */
+export function send(text: string, parentId?: string | null): void {
+  const open = state.peek().open;
+  const chatId = open ?? newId();
+  if (open === null) {
+    dispatch({ type: 'thread-new', id: chatId });
+    dispatch({ type: 'opened', id: chatId });
+    // The address changes without a new entry for the empty page before it.
+    history.replaceState(null, '', `#/c/${chatId}`);
+    dropDraft(null);
+  }
+  const thread = threadOf(chatId);
+  if (!thread) return;
+  const draft = draftOf(chatId);
+  const isSame = draft.sentAs !== null && draft.text === text && parentId === undefined;
+  const message: Message = {
+    id: isSame ? draft.sentAs! : newId(),
+    chat_id: chatId,
+    parent_id: parentId === undefined ? thread.leaf : parentId,
+    role: 'user',
+    content: text,
+    created_at: new Date().toISOString(),
+    status: 'complete',
+  };
+  if (parentId === undefined) keepDraft(chatId, { text, sentAs: message.id });
+  deliver(chatId, message);
+}
+
+/** Sends again what did not get through, under the same id: the server knows it if it did arrive. */
+export function resend(chatId: string, messageId: string): void {
+  const message = threadOf(chatId)?.messages[messageId];
+  if (message) deliver(chatId, message);
+}
+
+function deliver(chatId: string, message: Message): void {
+  const { model, threads } = state.peek();
+  const isNew = threads[chatId]?.chat === null;
+  dispatch({ type: 'sent', id: chatId, message, model, at: now() });
+  const body: Completion = {
+    message: { id: message.id, content: message.content, parent_id: message.parent_id },
+    ...(model ? { model } : {}),
+  };
+  void run(chatId, message.id, async (signal) => {
+    if (isNew && threadOf(chatId)?.chat === null) await makeChat(chatId, model ?? undefined);
+    return api.complete(chatId, body, message.id, signal);
+  });
+}
+
+async function makeChat(chatId: string, model: string | undefined): Promise<void> {
+  try {
+    dispatch({ type: 'chat-put', chat: await api.openChat(chatId, model) });
+  } catch (error) {
+    // Made by an earlier try whose answer was lost.
+    if (!(error instanceof ApiError && error.status === 409)) throw error;
+    const { messages: _, ...chat } = await api.chat(chatId);
+    dispatch({ type: 'chat-put', chat });
+  }
+}
+
+/** A new answer to the same message; the old one stays as a branch. */
+export function regenerate(chatId: string, assistantId: string): void {
+  const thread = threadOf(chatId);
+  if (!thread || thread.run) return;
+  const { model } = state.peek();
+  const userMessageId = thread.messages[assistantId]?.parent_id ?? null;
+  dispatch({ type: 'regenerating', id: chatId, userMessageId, model, at: now() });
+  const key = newId();
+  const body: Completion = { regenerate: assistantId, ...(model ? { model } : {}) };
+  void run(chatId, assistantId, (signal) => api.complete(chatId, body, key, signal));
+}
+
+function attach(chatId: string, runId: string): void {
+  if (following.has(chatId)) return;
+  dispatch({ type: 'attached', id: chatId, runId, at: now() });
+  void run(chatId, null, null, runId);
+}
+
+export function stop(chatId: string): void {
+  const run = threadOf(chatId)?.run;
+  if (!run || run.stopping) return;
+  dispatch({ type: 'stopping', id: chatId });
+  if (run.runId !== null) void stopRun(run.runId);
+}
+
+async function stopRun(runId: string): Promise<void> {
+  for (let failures = 0; failures < 4; failures++) {
+    try {
+      return await api.stopRun(runId);
+    } catch (error) {
+      noticed(error);
+      if (!(error instanceof ApiError && error.isPassing)) return;
+      await wait(1000);
+    }
+  }
+}
+
+// ---------------------------------------------------------------- following
+
+const following = new Map<string, AbortController>();
+
+/**
+ * Follows a run of this chat to its end. `subject` is the message whose sending this is: an error that comes before
+ * the run does is shown there.
+ */
+async function run(
+  chatId: string,
+  subject: string | null,
+  startRun: Parameters<typeof follow>[0]['start'],
+  runId: string | null = null,
+): Promise<void> {
+  following.get(chatId)?.abort();
+  const mine = new AbortController();
+  following.set(chatId, mine);
+  let told = false;
+  try {
+    const outcome = await follow({
+      start: startRun,
+      resume: api.events,
+      runId,
+      after: 0,
+      signal: mine.signal,
+      wait,
+      onLink: (link: Link) => dispatch({ type: 'link', id: chatId, link }),
+      onEvents: (events) => {
+        dispatch({ type: 'events', id: chatId, events, at: now() });
+        if (!told) {
+          told = true;
+          accepted(chatId, subject !== null);
+        }
+        if (events.some(({ event }) => isTerminal(event))) afterwards(chatId);
+      },
+    });
+    if (outcome === 'idle') lost(chatId, mine);
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    const problem = noticed(error);
+    const status = error instanceof ApiError ? error.status : 0;
+    if (subject === null || told) return lost(chatId, mine);
+    const retryAfterMs = error instanceof ApiError ? error.retryAfterMs : null;
+    dispatch({
+      type: 'unsent',
+      id: chatId,
+      messageId: subject,
+      unsent: { problem, retryAt: retryAfterMs === null ? null : now() + retryAfterMs },
+    });
+    // Another tab's answer is being written: show that one meanwhile.
+    if (status === 409 && problem.code === 'run_active') {
+      following.delete(chatId);
+      void loadThread(chatId);
+    }
+  } finally {
+    if (following.get(chatId) === mine) following.delete(chatId);
+  }
+}
+
+/** The first event: the message is stored, so the draft may go and the other tabs may know. */
+function accepted(chatId: string, isOurs: boolean): void {
+  const thread = threadOf(chatId);
+  const { sentAs } = draftOf(chatId);
+  if (sentAs !== null && thread?.messages[sentAs]) dropDraft(chatId);
+  if (isOurs) tell({ chat: chatId, what: 'run' });
+  if (thread?.run?.stopping && thread.run.runId) void stopRun(thread.run.runId);
+  // Another tab's message: this one has only heard its answer begin.
+  const parent = thread?.run?.userMessageId;
+  if (parent && !thread.messages[parent]) void loadThread(chatId);
+}
+
+function afterwards(chatId: string): void {
+  void refreshModels();
+  void syncVerdicts(chatId);
+}
+
+/** A rail may have masked the message that we sent; the stored one is the truth. */
+async function syncVerdicts(chatId: string): Promise<void> {
+  const thread = threadOf(chatId);
+  const latest = thread?.ended && thread.messages[thread.ended.messageId];
+  if (!latest?.verdicts?.some((verdict) => verdict.stage === 'input')) return;
+  try {
+    dispatch({ type: 'thread-came', detail: await api.chat(chatId) });
+  } catch (error) {
+    noticed(error);
+  }
+}
+
+/** There is no run to follow any more: what the server has is what there is. */
+function lost(chatId: string, mine: AbortController): void {
+  if (following.get(chatId) === mine) following.delete(chatId);
+  dispatch({ type: 'run-lost', id: chatId });
+  if (state.peek().session !== 'out') void loadThread(chatId);
+}

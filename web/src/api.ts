@@ -1,0 +1,155 @@
+/**
+ * The server, as functions. No DOM, no state: each call returns a value or throws an `ApiError`.
+ *
+ * Status 0 means that no answer came at all (offline, refused, cut): the caller may try the same thing again.
+ */
+
+import { readEvents, type SseEvent } from './sse';
+import type { Chat, ChatDetail, Page, Problem, Profile, Run, ServerStatus } from './wire';
+
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly retryAfterMs: number | null = null,
+  ) {
+    super(message);
+  }
+
+  get problem(): Problem {
+    return { code: this.code, message: this.message };
+  }
+
+  /** True when the same request may succeed by itself a little later. */
+  get isPassing(): boolean {
+    return this.status === 0 || this.status === 408 || this.status === 502 || this.status === 503 || this.status === 504;
+  }
+}
+
+export type EventStream = AsyncGenerator<SseEvent[], void, void>;
+
+export interface NewMessage {
+  id: string;
+  content: string;
+  parent_id?: string | null;
+}
+
+export type Completion = ({ message: NewMessage } | { regenerate: string }) & { model?: string };
+
+export type ChatPatch = Partial<Pick<Chat, 'title' | 'pinned' | 'archived' | 'model' | 'system_prompt' | 'active_leaf'>>;
+
+/** A silent connection is a dead one: the server pings at least every 10 s. */
+const SILENCE_MS = 25_000;
+
+async function request(method: string, path: string, body?: unknown, init: RequestInit = {}): Promise<Response> {
+  const headers: Record<string, string> = { Accept: 'application/json', ...(init.headers as Record<string, string>) };
+  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      ...init,
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: 'same-origin',
+      cache: 'no-store',
+    });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new ApiError(0, 'network', '');
+  }
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+async function refusal(response: Response): Promise<ApiError> {
+  const after = Number(response.headers.get('Retry-After'));
+  const retryAfterMs = after > 0 ? after * 1000 : null;
+  try {
+    const { error } = (await response.json()) as { error: { message?: string; code?: string; type?: string } };
+    return new ApiError(response.status, error.code ?? error.type ?? 'error', error.message ?? '', retryAfterMs);
+  } catch {
+    // A proxy in between answers in its own words; its page is of no use to a reader.
+    return new ApiError(response.status, `http_${response.status}`, '', retryAfterMs);
+  }
+}
+
+const json = async <T>(method: string, path: string, body?: unknown, init?: RequestInit): Promise<T> =>
+  (await (await request(method, path, body, init)).json()) as T;
+
+async function stream(
+  method: string,
+  path: string,
+  body: unknown,
+  signal: AbortSignal,
+  headers: Record<string, string> = {},
+): Promise<EventStream | null> {
+  const silence = new AbortController();
+  let timer = setTimeout(() => silence.abort(), SILENCE_MS);
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silence.abort(), SILENCE_MS);
+  };
+  try {
+    const response = await request(method, path, body, {
+      signal: AbortSignal.any([signal, silence.signal]),
+      headers: { ...headers, Accept: 'text/event-stream' },
+    });
+    heard();
+    if (response.status === 204 || response.body === null) {
+      clearTimeout(timer);
+      return null;
+    }
+    return withEnd(readEvents(response.body, heard), () => clearTimeout(timer));
+  } catch (error) {
+    clearTimeout(timer);
+    if (silence.signal.aborted && !signal.aborted) throw new ApiError(0, 'network', '');
+    throw error;
+  }
+}
+
+async function* withEnd(events: EventStream, end: () => void): EventStream {
+  try {
+    yield* events;
+  } finally {
+    end();
+  }
+}
+
+const query = (values: Record<string, string | number | boolean | null | undefined>): string => {
+  const used = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  return used.length === 0 ? '' : `?${new URLSearchParams(used.map(([key, value]) => [key, String(value)]))}`;
+};
+const part = encodeURIComponent;
+
+export const api = {
+  status: () => json<ServerStatus>('GET', '/status'),
+  me: () => json<Profile>('GET', '/me'),
+  saveMe: (profile: Profile) => json<Profile>('PATCH', '/me', profile),
+
+  signIn: async (token: string): Promise<void> => void (await request('POST', '/session', { token })),
+  signOut: async (): Promise<void> => void (await request('DELETE', '/session')),
+
+  chats: (values: { limit: number; after?: string | null; q?: string; archived?: boolean }, signal?: AbortSignal) =>
+    json<Page<Chat>>('GET', `/chats${query(values)}`, undefined, { signal }),
+  openChat: (id: string, model: string | undefined) => json<Chat>('POST', '/chat', { id, ...(model ? { model } : {}) }),
+  chat: (id: string, values: { limit?: number; before?: string | null } = {}) =>
+    json<ChatDetail>('GET', `/chat/${part(id)}${query(values)}`),
+  patchChat: (id: string, patch: ChatPatch) => json<Chat>('PATCH', `/chat/${part(id)}`, patch),
+  /** `keepalive` lets a delete that was waiting for its undo time outlive the page. */
+  deleteChat: async (id: string): Promise<void> =>
+    void (await request('DELETE', `/chat/${part(id)}`, undefined, { keepalive: true })),
+  exportUrl: (id: string): string => `/chat/${part(id)}/export?format=json`,
+
+  /** `key` makes a regeneration safe to repeat; a message is its own key. */
+  complete: (chatId: string, body: Completion, key: string, signal: AbortSignal) =>
+    stream('POST', `/chat/${part(chatId)}/completion`, { ...body, mode: 'stream' }, signal, { 'Idempotency-Key': key }),
+  events: (runId: string, after: number, signal: AbortSignal) =>
+    stream('GET', `/runs/${part(runId)}/events${query({ last_event_id: after })}`, undefined, signal, {
+      'Last-Event-ID': String(after),
+    }),
+  run: (runId: string) => json<Run>('GET', `/runs/${part(runId)}`),
+  stopRun: async (runId: string): Promise<void> => void (await request('DELETE', `/runs/${part(runId)}`)),
+};

@@ -1,0 +1,54 @@
+import { render } from 'preact';
+import { finishDeletes, listenToTabs, loadChats, openChat, setOnline, start, stop } from './actions';
+import { shortcutOf } from './lib/keys';
+import { applySettings } from './lib/settings';
+import { warm } from './markdown/paint';
+import './style/tokens.css';
+import './style/app.css';
+import './style/prose.css';
+import { isRunning, openId, session } from './store';
+import { App } from './ui/App';
+import { dialog, focus, go, isDrawerOpen, showSidebar, toggleSidebar } from './ui/view';
+
+/** The address is `#/c/<chat>`: a static host needs no rules for it. */
+const chatInAddress = (): string | null => /^#\/c\/([\w-]{1,64})$/.exec(location.hash)?.[1] ?? null;
+
+function route(): void {
+  const id = chatInAddress();
+  if (id !== openId.peek()) void openChat(id);
+}
+
+function pressed(event: KeyboardEvent): void {
+  const shortcut = shortcutOf(event);
+  if (shortcut === null || session.peek() === 'out' || document.querySelector('dialog[open]')) return;
+  if (shortcut === 'stop') {
+    if (isDrawerOpen.peek()) isDrawerOpen.value = false;
+    else if (isRunning.peek() && !event.defaultPrevented) stop(openId.peek()!);
+    return;
+  }
+  event.preventDefault();
+  if (shortcut === 'newChat') go.newChat();
+  else if (shortcut === 'composer') focus.composer();
+  else if (shortcut === 'sidebar') toggleSidebar();
+  else if (shortcut === 'search') {
+    showSidebar();
+    requestAnimationFrame(() => focus.search());
+  } else dialog.value = shortcut;
+}
+
+applySettings();
+addEventListener('hashchange', route);
+addEventListener('keydown', pressed);
+addEventListener('online', () => setOnline(true));
+addEventListener('offline', () => setOnline(false));
+addEventListener('pagehide', finishDeletes);
+for (const kind of ['pointerdown', 'keydown'] as const) addEventListener(kind, warm, { once: true, passive: true });
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden && session.peek() === 'in') void loadChats();
+});
+
+setOnline(navigator.onLine);
+listenToTabs();
+render(<App />, document.getElementById('app')!);
+void start();
+route();

@@ -1,0 +1,346 @@
+/**
+ * Markdown that is still being written → specs.
+ *
+ * Every block but the last is closed: it is parsed once and its spec is kept, so a long answer costs no more per
+ * update than its last block. The last block is parsed again on each update, with half-typed marks closed for it.
+ * At the end the whole text is parsed once, so what stays on the screen never depends on how the text arrived.
+ */
+
+import { Marked, type Token, type TokenizerAndRendererExtension, type Tokens } from 'marked';
+import remend from 'remend';
+import { decoded } from './entities';
+import { box, joined, type Box, type Spec, type Tag } from './spec';
+
+export interface Labels {
+  image: (alt: string) => string;
+  table: string;
+  taskDone: string;
+  taskOpen: string;
+}
+
+// ---------------------------------------------------------------- grammar
+
+interface MathToken {
+  type: 'formula';
+  raw: string;
+  tex: string;
+  display: boolean;
+  closed: boolean;
+}
+
+const BLOCK_MATH = /^ {0,3}(?:\$\$([\s\S]+?)\$\$|\\\[([\s\S]+?)\\\])[ \t]*(?:\n|$)/;
+const OPEN_BLOCK_MATH = /^ {0,3}(?:\$\$|\\\[)(?![^\n]*(?:\$\$|\\\]))([\s\S]*)$/;
+// A dollar sign is money unless it hugs its text on the inside and no digit follows: `$x$`, never `$5 and $6`.
+const INLINE_MATH =
+  /^(?:\$\$((?:[^$\\\n]|\\.)+?)\$\$|\$(?![\s$])((?:[^$\\\n]|\\.)*?(?:[^$\\\s]|\\[^\s]))\$(?![\d$\p{L}])|\\\(([\s\S]+?)\\\)|\\\[([^\n]+?)\\\])/u;
+
+/** True while the text may still grow; only then is an unclosed formula more than plain text. */
+let growing = false;
+
+const blockMath: TokenizerAndRendererExtension = {
+  name: 'formula',
+  level: 'block',
+  start: (source) => /(?:^|\n) {0,3}(?:\$\$|\\\[)/.exec(source)?.index,
+  tokenizer(source): Tokens.Generic | undefined {
+    const whole = BLOCK_MATH.exec(source);
+    if (whole) return formula(whole[0], whole[1] ?? whole[2] ?? '', true, true);
+    const open = growing ? OPEN_BLOCK_MATH.exec(source) : null;
+    return open ? formula(open[0], open[1] ?? '', true, false) : undefined;
+  },
+};
+
+const inlineMath: TokenizerAndRendererExtension = {
+  name: 'inline-formula',
+  level: 'inline',
+  start: (source) => /\$|\\[([]/.exec(source)?.index,
+  tokenizer(source): Tokens.Generic | undefined {
+    const match = INLINE_MATH.exec(source);
+    if (!match) return undefined;
+    const tex = match[1] ?? match[2] ?? match[3] ?? match[4] ?? '';
+    return formula(match[0], tex, match[1] !== undefined || match[4] !== undefined, true);
+  },
+};
+
+const formula = (raw: string, tex: string, display: boolean, closed: boolean): MathToken => ({
+  type: 'formula',
+  raw,
+  tex: tex.trim(),
+  display,
+  closed,
+});
+
+const marked = new Marked({ gfm: true, breaks: false }, { extensions: [blockMath, inlineMath] });
+
+function lex(source: string, mayGrow: boolean): Token[] {
+  growing = mayGrow;
+  try {
+    return marked.lexer(source);
+  } finally {
+    growing = false;
+  }
+}
+
+// ---------------------------------------------------------------- growing text
+
+export class Growing {
+  private closed: Spec[] = [];
+  /** Where the open block starts in `source`. */
+  private from = 0;
+  private source = '';
+  private level = 2;
+
+  constructor(private readonly labels: Labels) {}
+
+  /** The specs of the text so far. Closed blocks are the very same objects as last time. */
+  update(source: string): Spec[] {
+    if (!source.startsWith(this.source)) this.reset();
+    this.source = source;
+
+    let tokens = lex(source.slice(this.from), true);
+    let last = tokens.length - 1;
+    while (last > 0 && tokens[last]!.type === 'space') last--;
+    if (last > 0) {
+      const done = tokens.slice(0, last);
+      const writer = new Writer(this.labels, this.level);
+      this.closed.push(...writer.blocks(done));
+      this.level = writer.level;
+      this.from += done.reduce((sum, token) => sum + token.raw.length, 0);
+      tokens = tokens.slice(last);
+    }
+    return [...this.closed, ...this.open(tokens)];
+  }
+
+  /** The specs of the whole text, parsed as one piece: late link definitions reach back to earlier text. */
+  finish(source: string): Spec[] {
+    this.reset();
+    return new Writer(this.labels, 2).blocks(lex(source, false));
+  }
+
+  private reset(): void {
+    this.closed = [];
+    this.from = 0;
+    this.source = '';
+    this.level = 2;
+  }
+
+  private open(tokens: Token[]): Spec[] {
+    const first = tokens[0];
+    if (!first) return [];
+    const isVerbatim = first.type === 'code' || (first.type === 'formula' && !(first as unknown as MathToken).closed);
+    if (!isVerbatim) {
+      const raw = this.source.slice(this.from);
+      const shown = heal(raw);
+      if (shown !== raw) tokens = lex(shown, true);
+    }
+    return new Writer(this.labels, this.level, true).blocks(tokens);
+  }
+}
+
+/**
+ * Closes what is half typed and holds back what cannot be read yet: a bullet without text would flash as a heading
+ * underline, a table's first line as pipes, a formula as its source.
+ */
+export function heal(raw: string): string {
+  const held = withoutTableHead(raw)
+    .replace(/(^|\n)[ \t]*(?:[-*+>]|#{1,6}|\d{1,9}[.)]?|`{1,2}|~{1,2}|=+|-{2,}|\*{2,}|_{1,})[ \t]*$/, '$1')
+    .replace(/\\\((?:(?!\\\))[\s\S]){0,400}$/, '')
+    .replace(/(^|[^$\\\w])\$(?![\s$\d])[^$\n]{0,160}$/, '$1');
+  return remend(held, { katex: false, linkMode: 'text-only', comparisonOperators: false, singleTilde: false });
+}
+
+/** Drops a first table line at the end of the text until the line under it is whole: it is not a table before. */
+function withoutTableHead(raw: string): string {
+  const lines = raw.split('\n');
+  const isRow = (line: string | undefined) => line !== undefined && /^ {0,3}\|/.test(line);
+  const [before, above, last] = [lines.at(-3), lines.at(-2), lines.at(-1)!];
+  if (isRow(last) && !isRow(above)) return lines.slice(0, -1).join('\n');
+  if (isRow(above) && !isRow(before) && /^[|:\- \t]*$/.test(last)) {
+    const cells = (line: string) => line.trim().replace(/^\||\|$/g, '').split('|').length;
+    const isWhole = cells(last) >= cells(above!) && /[-:|]\s*$/.test(last);
+    if (!isWhole) return lines.slice(0, -2).join('\n');
+  }
+  return raw;
+}
+
+// ---------------------------------------------------------------- tokens → specs
+
+const SAFE_SCHEMES: ReadonlySet<string> = new Set(['http:', 'https:', 'mailto:']);
+
+/** An absolute address of a kind that only opens a page or a letter; everything else is shown as text. */
+export function safeUrl(href: string): URL | null {
+  try {
+    const url = new URL(decoded(href).trim());
+    return SAFE_SCHEMES.has(url.protocol) && url.username === '' && url.password === '' ? url : null;
+  } catch {
+    return null;
+  }
+}
+
+class Writer {
+  constructor(
+    private readonly labels: Labels,
+    /** The last heading's level: a message starts below its own h2, and a level is never skipped. */
+    public level: number,
+    private readonly isOpen = false,
+  ) {}
+
+  blocks(tokens: readonly Token[]): Spec[] {
+    const out: Spec[] = [];
+    for (const token of tokens) {
+      const spec = this.block(token as Tokens.Generic);
+      if (spec !== null) out.push(spec);
+    }
+    return out;
+  }
+
+  private block(token: Tokens.Generic): Spec | null {
+    switch (token.type) {
+      case 'space':
+      case 'def':
+        return null;
+      case 'heading': {
+        this.level = Math.min(token.depth + 2, this.level + 1, 6);
+        return box(`h${this.level}` as Tag, this.inline(token.tokens));
+      }
+      case 'paragraph':
+        return box('p', this.inline(token.tokens));
+      case 'text':
+        return box('p', this.inline(token.tokens ?? [token as Token]));
+      case 'blockquote':
+        return box('blockquote', this.blocks(token.tokens ?? []));
+      case 'code':
+        return {
+          kind: 'code',
+          lang: (/^[^\s{,:]+/.exec(token.lang ?? '')?.[0] ?? '').toLowerCase(),
+          text: token.text,
+          closed: !this.isOpen || token.codeBlockStyle === 'indented' || isFenceClosed(token.raw),
+        };
+      case 'formula':
+        return this.formula(token as unknown as MathToken);
+      case 'hr':
+        return box('hr');
+      case 'list':
+        return this.list(token as Tokens.List);
+      case 'table':
+        return this.table(token as Tokens.Table);
+      case 'html':
+        return box('p', html(token.raw.replace(/\n+$/, '')));
+      default:
+        return box('p', [token.raw]);
+    }
+  }
+
+  private list(token: Tokens.List): Box {
+    const items = token.items.map((item) => {
+      const kids: Spec[] = [];
+      for (const part of item.tokens as Tokens.Generic[]) {
+        if (part.type === 'checkbox') continue;
+        if (part.type === 'text') kids.push(...this.inline(part.tokens ?? [part as Token]));
+        else {
+          const spec = this.block(part);
+          if (spec !== null) kids.push(spec);
+        }
+      }
+      if (!item.task) return box('li', joined(kids));
+      const label = item.checked ? this.labels.taskDone : this.labels.taskOpen;
+      const mark = box('span', [], { class: item.checked ? 'task done' : 'task', role: 'img', 'aria-label': label });
+      return box('li', [mark, ...joined(kids)], { class: 'has-task' });
+    });
+    if (!token.ordered) return box('ul', items);
+    return token.start === 1 || token.start === '' ? box('ol', items) : box('ol', items, { start: String(token.start) });
+  }
+
+  private table(token: Tokens.Table): Box {
+    const cell = (tag: 'th' | 'td') => (content: Tokens.TableCell, column: number) => {
+      const align = token.align[column];
+      const attrs: Record<string, string> = {};
+      if (align) attrs.class = `to-${align}`;
+      if (tag === 'th') attrs.scope = 'col';
+      return box(tag, this.inline(content.tokens), attrs);
+    };
+    const head = box('thead', [box('tr', token.header.map(cell('th')))]);
+    const body = box('tbody', token.rows.map((row) => box('tr', row.map(cell('td')))));
+    // Wide tables scroll inside their own box, which therefore must be reachable by keyboard and have a name.
+    return box('div', [box('table', [head, body])], {
+      class: 'table',
+      tabindex: '0',
+      role: 'group',
+      'aria-label': this.labels.table,
+    });
+  }
+
+  private inline(tokens: readonly Token[] | undefined): Spec[] {
+    return joined((tokens ?? []).flatMap((token) => this.span(token as Tokens.Generic)));
+  }
+
+  private span(token: Tokens.Generic): Spec[] {
+    switch (token.type) {
+      case 'text':
+        return token.tokens ? this.inline(token.tokens) : [decoded(token.text)];
+      case 'escape':
+        return [token.text];
+      case 'strong':
+      case 'em':
+      case 'del':
+        return [box(token.type, this.inline(token.tokens))];
+      case 'codespan':
+        return [box('code', [token.text])];
+      case 'br':
+        return [box('br')];
+      case 'formula':
+        return [this.formula(token as unknown as MathToken)];
+      case 'link':
+        return this.link(token as Tokens.Link);
+      case 'image': {
+        const url = safeUrl(token.href);
+        const label = this.labels.image(decoded(token.text));
+        // Loading a picture would tell a stranger's server who reads this answer and when.
+        return url ? anchor(url, [label], label, null) : [label];
+      }
+      case 'html':
+        return html(token.raw);
+      default:
+        return [token.raw ?? ''];
+    }
+  }
+
+  private link(token: Tokens.Link): Spec[] {
+    const url = safeUrl(token.href);
+    const kids = this.inline(token.tokens);
+    return url ? anchor(url, kids, plain(kids), token.title ?? null) : kids;
+  }
+
+  private formula(token: MathToken): Spec {
+    return { kind: 'formula', tex: token.tex, raw: token.raw.trim(), display: token.display, closed: token.closed };
+  }
+}
+
+const plain = (specs: readonly Spec[]): string =>
+  specs
+    .map((spec) => (typeof spec === 'string' ? spec : spec.kind === 'box' ? plain(spec.kids) : spec.kind === 'code' ? spec.text : spec.raw))
+    .join('');
+
+/** A link says where it leads when its text does not. `hostname` is punycode, so look-alike letters show. */
+function anchor(url: URL, kids: readonly Spec[], text: string, title: string | null): Spec[] {
+  const attrs: Record<string, string> = { href: url.href, target: '_blank', rel: 'noopener noreferrer nofollow' };
+  if (title) attrs.title = decoded(title);
+  const shown = text.trim().toLowerCase();
+  const host = url.hostname.replace(/^www\./, '');
+  const saysHost =
+    url.protocol === 'mailto:'
+      ? shown.includes(url.pathname.toLowerCase())
+      : new RegExp(`^(?:https?://)?(?:www\\.)?${host.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?:[/?#:]|$)`).test(shown);
+  const where = url.protocol === 'mailto:' ? url.pathname : host;
+  return [box('a', saysHost ? kids : [...kids, box('span', [`\u00a0${where}`], { class: 'host' })], attrs)];
+}
+
+/** Raw HTML is text, but for a line break, which models use inside table cells. */
+function html(raw: string): Spec[] {
+  return joined(raw.split(/(<br\s*\/?>)/i).map((piece, at) => (at % 2 === 1 ? box('br') : piece)));
+}
+
+function isFenceClosed(raw: string): boolean {
+  const fence = /^ {0,3}(`{3,}|~{3,})/.exec(raw)?.[1];
+  if (!fence) return true;
+  return new RegExp(`\\n {0,3}\\${fence[0]}{${fence.length},}[ \\t]*\\n*$`).test(raw);
+}

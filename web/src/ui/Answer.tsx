@@ -1,0 +1,89 @@
+/** The text of an answer: drawn by our own writer into a node that Preact leaves alone. */
+
+import { effect } from '@preact/signals';
+import { useLayoutEffect, useRef } from 'preact/hooks';
+import { t } from '../lib/i18n';
+import { prefersLessMotion } from '../lib/keys';
+import { soon } from '../lib/slices';
+import { Prose, type ProseLabels } from '../markdown/prose';
+import { Reveal } from '../markdown/reveal';
+import { runText } from '../store';
+
+const labels = (): ProseLabels => {
+  const words = t.peek();
+  return {
+    image: words.image,
+    table: words.table,
+    taskDone: words.taskDone,
+    taskOpen: words.taskOpen,
+    copy: words.copy,
+    copyCode: words.copyCode,
+    plainText: words.plainText,
+  };
+};
+
+const clock = {
+  now: () => performance.now(),
+  // A page in the background gets no frames, but its answer must be whole when the reader comes back.
+  frame: (job: () => void) => {
+    if (document.hidden) setTimeout(job, 100);
+    else requestAnimationFrame(job);
+  },
+};
+
+interface Props {
+  content: string;
+  isLive: boolean;
+}
+
+export function Answer({ content, isLive }: Props) {
+  const root = useRef<HTMLDivElement>(null);
+  const prose = useRef<Prose>(undefined);
+  const reveal = useRef<Reveal>(undefined);
+  const latest = useRef(content);
+  latest.current = content;
+
+  useLayoutEffect(() => {
+    prose.current = new Prose(root.current!, labels());
+    return () => (prose.current = undefined);
+  }, []);
+
+  useLayoutEffect(() => {
+    if (!isLive) return;
+    const smooth = new Reveal(
+      (text) => prose.current?.write(text),
+      () => prose.current?.finish(latest.current),
+      clock,
+      () => !prefersLessMotion() && !document.hidden,
+    );
+    reveal.current = smooth;
+    const stop = effect(() => smooth.push(runText.value));
+    return () => {
+      stop();
+      smooth.finish();
+    };
+  }, [isLive]);
+
+  useLayoutEffect(() => {
+    if (isLive) return;
+    if (reveal.current) {
+      // It was written here a moment ago: the last words come at their own pace, then the stored text takes over.
+      reveal.current = undefined;
+      return;
+    }
+    const node = root.current!;
+    if (node.childNodes.length === 0) {
+      node.textContent = content;
+      node.classList.add('raw');
+    }
+    return soon(() => {
+      if (node.classList.contains('raw')) {
+        node.textContent = '';
+        node.classList.remove('raw');
+      }
+      prose.current?.finish(content);
+    });
+  }, [isLive, content]);
+
+  return <div class="prose" ref={root} />;
+}

@@ -1,0 +1,129 @@
+import { useEffect, useState } from 'preact/hooks';
+import { send } from '../actions';
+import { t } from '../lib/i18n';
+import { settings } from '../lib/settings';
+import { chat, isRunning, openId, session, threadState } from '../store';
+import { Composer } from './Composer';
+import { Dialogs } from './Dialogs';
+import * as icons from './icons';
+import { Menu } from './Menu';
+import { Models } from './Models';
+import { DemoNote, Strip } from './Notices';
+import { chatItems, Rename, Sidebar } from './Sidebar';
+import { SignIn } from './SignIn';
+import { Status } from './Status';
+import { Thread } from './Thread';
+import { dropToast, go, isDrawerOpen, isPhone, toasts, toggleSidebar } from './view';
+
+export function App() {
+  const title = chat.value?.title;
+  useEffect(() => {
+    document.title = title ? `${title} · ${t.value.name}` : t.value.name;
+  }, [title, t.value]);
+  if (session.value === 'out') return <SignIn />;
+  const isSideShown = isPhone.value ? isDrawerOpen.value : settings.value.sidebar;
+  const isCovered = isPhone.value && isDrawerOpen.value;
+  const isEmpty = openId.value === null || threadState.value === 'new';
+  return (
+    <div class={`app${isSideShown ? ' with-side' : ''}`}>
+      <a class="skip" href="#composer" onClick={(event) => { event.preventDefault(); document.getElementById('composer')?.focus(); }}>
+        {t.value.skipToComposer}
+      </a>
+      <Sidebar isShown={isSideShown} />
+      {isCovered && <div class="scrim" onClick={() => (isDrawerOpen.value = false)} />}
+      <main class={isEmpty ? 'main empty' : 'main'} inert={isCovered}>
+        <Header isSideShown={isSideShown} />
+        {isEmpty ? <Welcome /> : <Thread />}
+        <div class="foot">
+          <div class="column">
+            <Strip />
+            <Composer />
+            {!isEmpty && <p class="disclaimer">{t.value.disclaimer}</p>}
+          </div>
+        </div>
+        {isEmpty && <Suggestions />}
+      </main>
+      <Toasts />
+      <Dialogs />
+      <Status />
+    </div>
+  );
+}
+
+function Header({ isSideShown }: { isSideShown: boolean }) {
+  const [isRenaming, setRenaming] = useState(false);
+  const words = t.value;
+  const one = chat.value;
+  return (
+    <header class="head">
+      {(!isSideShown || isPhone.value) && (
+        <button type="button" class="icon-button" aria-label={words.showSidebar} aria-expanded={isSideShown} aria-controls="sidebar" data-tip={words.showSidebar} onClick={toggleSidebar}>
+          <icons.Sidebar />
+        </button>
+      )}
+      {!isSideShown && !isPhone.value && (
+        <button type="button" class="icon-button" aria-label={words.newChat} data-tip={words.newChat} onClick={go.newChat}>
+          <icons.Pen />
+        </button>
+      )}
+      <Models />
+      <span class="head-space" />
+      {one && isRenaming && <Rename chat={one} done={() => setRenaming(false)} />}
+      {one && !isRenaming && (
+        <Menu class="icon-button" label={words.thisChatMenu} align="end" items={() => chatItems(one, () => setRenaming(true))}>
+          <icons.Dots />
+        </Menu>
+      )}
+      {isPhone.value && (
+        <button type="button" class="icon-button" aria-label={words.newChat} onClick={go.newChat}>
+          <icons.Pen />
+        </button>
+      )}
+    </header>
+  );
+}
+
+/** One greeting per day: it should feel like a greeting, not like a slot machine. */
+const greetingOf = (greetings: readonly string[]): string => greetings[new Date().getDate() % greetings.length]!;
+
+function Welcome() {
+  return (
+    <div class="welcome">
+      <div class="welcome-in">
+        <icons.Mark size={52} />
+        <h1>{greetingOf(t.value.greetings)}</h1>
+        <DemoNote />
+      </div>
+    </div>
+  );
+}
+
+function Suggestions() {
+  return (
+    <div class="suggestions">
+      <ul aria-label={t.value.suggestionsLabel}>
+        {t.value.suggestions.map((text) => (
+          <li key={text}>
+            <button type="button" class="chip" disabled={isRunning.value} onClick={() => send(text)}>{text}</button>
+          </li>
+        ))}
+      </ul>
+      <p class="disclaimer">{t.value.greetingNote}</p>
+    </div>
+  );
+}
+
+function Toasts() {
+  return (
+    <div class="toasts" role="status">
+      {toasts.value.map((one) => (
+        <div key={one.id} class="toast">
+          <span>{one.text}</span>
+          {one.action && (
+            <button type="button" onClick={() => { one.action!.run(); dropToast(one.id); }}>{one.action.label}</button>
+          )}
+        </div>
+      ))}
+    </div>
+  );
+}

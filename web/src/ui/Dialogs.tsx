@@ -1,0 +1,183 @@
+import type { ComponentChildren } from 'preact';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { saveInstructions, signOut } from '../actions';
+import { t } from '../lib/i18n';
+import { shortcuts, type Shortcut } from '../lib/keys';
+import { change, settings, type Lang, type Theme } from '../lib/settings';
+import { profile, server } from '../store';
+import * as icons from './icons';
+import { problemText } from './Notices';
+import { dialog } from './view';
+
+function Dialog({ title, children, class: className }: { title: string; children: ComponentChildren; class: string }) {
+  const node = useRef<HTMLDialogElement>(null);
+  useLayoutEffect(() => {
+    node.current?.showModal();
+  }, []);
+  return (
+    <dialog
+      ref={node}
+      class={`dialog ${className}`}
+      aria-labelledby="dialog-title"
+      onClose={() => (dialog.value = null)}
+      onKeyDown={(event) => event.key === 'Escape' && event.stopPropagation()}
+      // A press beside the dialog lands on the element itself, one inside lands on a child.
+      onPointerDown={(event) => event.target === node.current && node.current?.close()}
+    >
+      <div class="dialog-body">
+        <header>
+          <h2 id="dialog-title">{title}</h2>
+          <button type="button" class="icon-button" aria-label={t.value.close} onClick={() => node.current?.close()}>
+            <icons.Cross />
+          </button>
+        </header>
+        {children}
+      </div>
+    </dialog>
+  );
+}
+
+export function Dialogs() {
+  if (dialog.value === 'settings') return <Settings />;
+  if (dialog.value === 'help') return <Help />;
+  return null;
+}
+
+interface ChoiceProps<T extends string> {
+  label: string;
+  name: string;
+  value: T;
+  options: readonly { value: T; label: string; lang?: string }[];
+  choose: (value: T) => void;
+}
+
+function Choice<T extends string>({ label, name, value, options, choose }: ChoiceProps<T>) {
+  return (
+    <fieldset class="choice">
+      <legend>{label}</legend>
+      <div class="segments">
+        {options.map((option) => (
+          <label key={option.value} lang={option.lang}>
+            <input type="radio" name={name} value={option.value} checked={value === option.value} onChange={() => choose(option.value)} />
+            <span>{option.label}</span>
+          </label>
+        ))}
+      </div>
+    </fieldset>
+  );
+}
+
+const SAVE_PAUSE_MS = 700;
+
+function Instructions() {
+  const [text, setText] = useState(profile.value?.custom_instructions ?? '');
+  const [note, setNote] = useState('');
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const unsaved = useRef<string | null>(null);
+  const saveNow = async () => {
+    clearTimeout(timer.current);
+    const value = unsaved.current;
+    if (value === null) return;
+    unsaved.current = null;
+    const problem = await saveInstructions(value);
+    setNote(problem ? problemText(problem) : t.peek().instructionsSaved);
+  };
+  useEffect(() => () => void saveNow(), []);
+  return (
+    <div class="setting">
+      <label for="instructions">{t.value.instructions}</label>
+      <p class="quiet small" id="instructions-note">{t.value.instructionsNote}</p>
+      <textarea
+        id="instructions"
+        rows={4}
+        value={text}
+        disabled={profile.value === null}
+        placeholder={t.value.instructionsHint}
+        aria-describedby="instructions-note"
+        onInput={(event) => {
+          setText(event.currentTarget.value);
+          unsaved.current = event.currentTarget.value;
+          setNote('');
+          clearTimeout(timer.current);
+          timer.current = setTimeout(() => void saveNow(), SAVE_PAUSE_MS);
+        }}
+        onBlur={() => void saveNow()}
+      />
+      <p class="quiet small saved" role="status">{note}</p>
+    </div>
+  );
+}
+
+function Settings() {
+  const words = t.value;
+  const { theme, lang, follow } = settings.value;
+  return (
+    <Dialog title={words.settings} class="settings">
+      <Choice<Theme>
+        label={words.theme}
+        name="theme"
+        value={theme}
+        options={[
+          { value: 'system', label: words.themeSystem },
+          { value: 'light', label: words.themeLight },
+          { value: 'dark', label: words.themeDark },
+        ]}
+        choose={(value) => change({ theme: value })}
+      />
+      <Choice<Lang>
+        label={words.language}
+        name="lang"
+        value={lang}
+        options={[
+          { value: 'en', label: 'English', lang: 'en' },
+          { value: 'zh', label: '中文', lang: 'zh-Hans' },
+        ]}
+        choose={(value) => change({ lang: value })}
+      />
+      <label class="switch">
+        <span>{words.followAnswers}</span>
+        <input type="checkbox" role="switch" checked={follow} onChange={(event) => change({ follow: event.currentTarget.checked })} />
+      </label>
+      <Instructions />
+      <footer>
+        <span class="quiet small">{server.value ? words.version(server.value.version) : ''}</span>
+        {server.value?.auth === 'token' && (
+          <button type="button" class="button" onClick={() => { dialog.value = null; void signOut(); }}>
+            <icons.Door />
+            {words.signOut}
+          </button>
+        )}
+      </footer>
+    </Dialog>
+  );
+}
+
+function Help() {
+  const words = t.value;
+  const names: Record<Shortcut['id'], string> = {
+    newChat: words.keyNewChat,
+    search: words.keySearch,
+    composer: words.keyComposer,
+    stop: words.keyStop,
+    sidebar: words.keySidebar,
+    settings: words.keySettings,
+    help: words.keyHelp,
+  };
+  const rows = [
+    { name: words.keySend, keys: ['Enter'] },
+    { name: words.keyNewline, keys: ['Shift', 'Enter'] },
+    ...shortcuts.map(({ id, keys }) => ({ name: names[id], keys })),
+  ];
+  return (
+    <Dialog title={words.shortcuts} class="help">
+      <dl class="keys">
+        {rows.map(({ name, keys }) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{keys.map((key) => <kbd key={key}>{key}</kbd>)}</dd>
+          </div>
+        ))}
+      </dl>
+    </Dialog>
+  );
+}

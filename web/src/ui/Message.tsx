@@ -1,0 +1,214 @@
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { regenerate, resend, send, switchBranch } from '../actions';
+import { copyText } from '../lib/copy';
+import { count, duration, money } from '../lib/format';
+import { locale, t } from '../lib/i18n';
+import { isComposing, isTouch } from '../lib/keys';
+import { children, isRunning, modelName, run, runMessageId, runText, thread, unsent } from '../store';
+import { siblingsOf } from '../tree';
+import type { Message } from '../wire';
+import { Answer } from './Answer';
+import * as icons from './icons';
+import { Note, NotSent, problemText, Verdicts } from './Notices';
+import { Waking } from './Waking';
+
+const LONG_CHARS = 1_400;
+const LONG_LINES = 16;
+
+function Copy({ text }: { text: () => string }) {
+  const [state, setState] = useState<'idle' | 'done' | 'failed'>('idle');
+  const label = state === 'done' ? t.value.copied : state === 'failed' ? t.value.copyFailed : t.value.copy;
+  return (
+    <button
+      type="button"
+      class="icon-button small"
+      aria-label={label}
+      data-tip={label}
+      onClick={async () => {
+        setState((await copyText(text())) ? 'done' : 'failed');
+        setTimeout(() => setState('idle'), 1_800);
+      }}
+    >
+      {state === 'done' ? <icons.Check /> : <icons.Copy />}
+    </button>
+  );
+}
+
+function Branches({ message }: { message: Message }) {
+  const messages = thread.value?.messages;
+  if (!messages) return null;
+  const { ids, index } = siblingsOf(messages, children.value, message);
+  if (ids.length < 2) return null;
+  const to = (step: number) => () => switchBranch(message.chat_id, ids[index + step]!);
+  return (
+    <div class="branches" role="group" aria-label={t.value.branch(index + 1, ids.length)}>
+      <button type="button" class="icon-button small" aria-label={t.value.previousBranch} disabled={index === 0} onClick={to(-1)}>
+        <icons.Left />
+      </button>
+      <span class="tabular" aria-hidden="true">{index + 1} / {ids.length}</span>
+      <button type="button" class="icon-button small" aria-label={t.value.nextBranch} disabled={index === ids.length - 1} onClick={to(1)}>
+        <icons.Right />
+      </button>
+    </div>
+  );
+}
+
+export function UserMessage({ message }: { message: Message }) {
+  const [isEditing, setEditing] = useState(false);
+  const [isOpen, setOpen] = useState(false);
+  const isLong = message.content.length > LONG_CHARS || message.content.split('\n').length > LONG_LINES;
+  const failed = unsent.value[message.id];
+  const masked = (message.verdicts ?? []).filter((verdict) => verdict.stage === 'input' && verdict.action !== 'blocked');
+  return (
+    <article class={failed ? 'turn user failed' : 'turn user'} data-id={message.id}>
+      <h2 class="sr-only">{t.value.you}</h2>
+      {isEditing ? (
+        <Edit message={message} done={() => setEditing(false)} />
+      ) : (
+        <>
+          <div class={isLong && !isOpen ? 'bubble cut' : 'bubble'}>{message.content}</div>
+          {isLong && (
+            <button type="button" class="text-button show-all" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
+              {isOpen ? t.value.showLess : t.value.showMore}
+            </button>
+          )}
+          <div class="actions">
+            <Branches message={message} />
+            <Copy text={() => message.content} />
+            {!isRunning.value && !failed && (
+              <button type="button" class="icon-button small" aria-label={t.value.edit} data-tip={t.value.edit} onClick={() => setEditing(true)}>
+                <icons.Pen />
+              </button>
+            )}
+          </div>
+        </>
+      )}
+      <Verdicts verdicts={masked} />
+      {failed && <NotSent unsent={failed} retry={() => resend(message.chat_id, message.id)} />}
+    </article>
+  );
+}
+
+function Edit({ message, done }: { message: Message; done: () => void }) {
+  const area = useRef<HTMLTextAreaElement>(null);
+  const [text, setText] = useState(message.content);
+  useLayoutEffect(() => {
+    area.current?.focus();
+    area.current?.setSelectionRange(message.content.length, message.content.length);
+  }, []);
+  const isSame = text.trim() === '' || text === message.content;
+  const submit = () => {
+    if (isSame) return;
+    done();
+    send(text.trim(), message.parent_id);
+  };
+  return (
+    <form class="edit" onSubmit={(event) => { event.preventDefault(); submit(); }}>
+      <textarea
+        ref={area}
+        value={text}
+        rows={3}
+        aria-label={t.value.editLabel}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (isComposing(event)) return;
+          if (event.key === 'Escape') {
+            event.stopPropagation();
+            done();
+          } else if (event.key === 'Enter' && !event.shiftKey && !isTouch()) {
+            event.preventDefault();
+            submit();
+          }
+        }}
+      />
+      <div class="edit-foot">
+        <p>{t.value.editNote}</p>
+        <button type="button" class="button" onClick={done}>{t.value.cancel}</button>
+        <button type="submit" class="button primary" disabled={isSame}>{t.value.send}</button>
+      </div>
+    </form>
+  );
+}
+
+export function AssistantMessage({ message, isLast }: { message: Message; isLast: boolean }) {
+  const isLive = runMessageId.value === message.id;
+  const words = t.value;
+  const name = modelName(message.model) ?? words.name;
+  const failed = unsent.value[message.id];
+  const verdicts = (isLive ? run.value?.verdicts : message.verdicts) ?? [];
+  const shown = verdicts.filter((verdict) => verdict.stage === 'output' || verdict.action === 'blocked');
+  const again = () => regenerate(message.chat_id, message.id);
+  const isBlocked = message.status === 'blocked';
+  return (
+    <article class={isLive ? 'turn assistant live' : 'turn assistant'} data-id={message.id} aria-busy={isLive}>
+      <h2 class="sr-only">{words.assistant(name)}</h2>
+      {isLive && <LiveHead />}
+      {!isBlocked && <Answer key={locale.value} content={message.content} isLive={isLive} />}
+      <Verdicts verdicts={shown} />
+      {isBlocked && shown.length === 0 && <Note tone="shield" title={words.guardBlockedOutput}><p>{message.content}</p></Note>}
+      {!isLive && message.status === 'stopped' && <p class="ended">{words.stoppedNote}</p>}
+      {!isLive && message.finish_reason === 'length' && <p class="ended">{words.cutNote}</p>}
+      {!isLive && message.status === 'failed' && (
+        <Note
+          tone="error"
+          title={words.failedNote}
+          actions={!isRunning.value && <button type="button" class="note-button" onClick={again}>{words.retry}</button>}
+        >
+          <p>{problemText(message.error ?? { code: 'unknown', message: '' })}</p>
+          {message.error && <p class="note-code">{words.errorCode(message.error.code)}</p>}
+        </Note>
+      )}
+      {!isLive && (
+        <div class={isLast ? 'actions shown' : 'actions'}>
+          <Branches message={message} />
+          {message.content !== '' && <Copy text={() => message.content} />}
+          {!isRunning.value && (
+            <button type="button" class="icon-button small" aria-label={words.regenerate} data-tip={words.regenerate} onClick={again}>
+              <icons.Redo />
+            </button>
+          )}
+          <Facts message={message} name={name} />
+        </div>
+      )}
+      {failed && <NotSent unsent={failed} retry={again} />}
+    </article>
+  );
+}
+
+/** Before the first word. Its own component, so that the text which follows does not draw the message again. */
+function LiveHead() {
+  return run.value && runText.value === '' ? <Waking run={run.value} /> : null;
+}
+
+function Facts({ message, name }: { message: Message; name: string }) {
+  const words = t.value;
+  const lang = locale.value;
+  const { usage, timings, cost } = message;
+  if (!usage || !timings || message.status === 'blocked') return null;
+  const writing = timings.total_ms - timings.ttft_ms;
+  const speed = writing > 200 && usage.completion_tokens > 4 ? (usage.completion_tokens / writing) * 1000 : null;
+  const short = [
+    words.factTokens(count(usage.completion_tokens, lang)),
+    words.factTotal(duration(timings.total_ms, lang)),
+    cost && cost.cost_usd > 0 ? money(cost.cost_usd) : null,
+  ];
+  const long = [
+    words.factFirst(duration(timings.ttft_ms, lang)),
+    timings.wake_ms > 0 ? words.factWake(duration(timings.wake_ms, lang)) : null,
+    speed === null ? null : words.factSpeed(speed < 10 ? speed.toFixed(1) : count(Math.round(speed), lang)),
+    words.factRead(count(usage.prompt_tokens, lang)),
+    usage.cached_tokens > 0 ? words.factCached(count(usage.cached_tokens, lang)) : null,
+    message.left_out ? words.factLeftOut(message.left_out) : null,
+  ];
+  const join = (parts: (string | null)[]) => parts.filter((part) => part !== null).join(' · ');
+  return (
+    <details class="facts">
+      <summary aria-label={`${words.facts}: ${join([name, ...short])}`}>
+        <span class="tabular">{join([name, ...short])}</span>
+        <icons.Caret />
+      </summary>
+      <p class="tabular">{join(long)}</p>
+    </details>
+  );
+}
+

@@ -1,0 +1,33 @@
+/**
+ * What a screen reader hears. The conversation itself is not a live region: words that arrive one by one would be read
+ * one by one. Here is said once that an answer has begun, and once what it is.
+ */
+
+import { t } from '../lib/i18n';
+import { ended, run, thread } from '../store';
+
+const LONGEST = 600;
+
+/** Marks are for the eye. */
+const spoken = (text: string): string =>
+  text.replace(/```[\s\S]*?(?:```|$)/g, ' … ').replace(/[*_`#>|~]+/g, '').replace(/\s+/g, ' ').trim().slice(0, LONGEST);
+
+function sentence(): string {
+  const words = t.value;
+  const live = run.value;
+  if (live) {
+    if (live.link === 'waiting') return words.sayReconnecting;
+    return live.phase === 'waking' || live.phase === 'loading' ? words.sayWaking : words.sayGenerating;
+  }
+  const last = ended.value;
+  if (!last) return '';
+  if (last.how === 'stopped') return words.sayStopped;
+  if (last.how === 'failed') return words.sayFailed;
+  return words.sayDone(spoken(thread.value?.messages[last.messageId]?.content ?? ''));
+}
+
+export const Status = () => (
+  <div class="sr-only" role="status" aria-live="polite" aria-atomic="true">
+    {sentence()}
+  </div>
+);

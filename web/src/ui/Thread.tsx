@@ -1,0 +1,152 @@
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { loadEarlier, loadThread, resend } from '../actions';
+import { copyText } from '../lib/copy';
+import { t } from '../lib/i18n';
+import { prefersLessMotion } from '../lib/keys';
+import { settings } from '../lib/settings';
+import { Stick } from '../lib/stick';
+import { watchNear } from '../markdown/paint';
+import { isRunning, openId, path, run, runMessageId, thread, threadState, unsent } from '../store';
+import * as icons from './icons';
+import { AssistantMessage, UserMessage } from './Message';
+import { Note, problemText } from './Notices';
+import { go } from './view';
+import { Waking } from './Waking';
+
+/** The writer's copy buttons are plain nodes; one listener serves them all. */
+async function copyCode(event: MouseEvent): Promise<void> {
+  const button = (event.target as Element).closest<HTMLButtonElement>('button[data-copy]');
+  const code = button?.closest('figure')?.querySelector('code');
+  if (!button || !code) return;
+  const isDone = await copyText(code.textContent ?? '');
+  button.textContent = isDone ? t.peek().copied : t.peek().copyFailed;
+  setTimeout(() => (button.textContent = t.peek().copy), 1_800);
+}
+
+export function Thread() {
+  const scroller = useRef<HTMLDivElement>(null);
+  const content = useRef<HTMLDivElement>(null);
+  const stick = useRef<Stick>(undefined);
+  const [isAway, setAway] = useState(false);
+  const id = openId.value;
+
+  useLayoutEffect(() => {
+    const node = scroller.current!;
+    watchNear(node);
+    const one = new Stick(node, content.current!, (isPinned) => setAway(!isPinned), () => settings.peek().follow || !isRunning.peek());
+    stick.current = one;
+    return () => {
+      one.close();
+      watchNear(null);
+    };
+  }, []);
+
+  // Another chat, or a message of one's own: the end is what one wants to see.
+  const lastUser = path.value.findLast((message) => message.role === 'user')?.id;
+  const isSending = isRunning.value;
+  useLayoutEffect(() => stick.current?.toEnd(), [id, threadState.value === 'ready']);
+  useLayoutEffect(() => {
+    if (isSending) stick.current?.toEnd();
+  }, [lastUser, isSending]);
+
+  return (
+    <div class="thread-frame">
+      <div
+        class="thread"
+        ref={scroller}
+        tabIndex={0}
+        role="region"
+        aria-label={t.value.conversation}
+        onClick={(event) => void copyCode(event)}
+      >
+        <div class="column" ref={content}>
+          <Messages keepPlace={(change) => keepPlace(scroller.current!, change)} />
+        </div>
+      </div>
+      {isAway && (
+        <button type="button" class="to-end" aria-label={t.value.jumpToLatest} data-tip={t.value.jumpToLatest} onClick={() => stick.current?.toEnd(!prefersLessMotion())}>
+          <icons.Down />
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** Older messages come in above; what is being read stays where it is. */
+async function keepPlace(node: HTMLElement, change: () => Promise<void>): Promise<void> {
+  const fromEnd = node.scrollHeight - node.scrollTop;
+  await change();
+  requestAnimationFrame(() => (node.scrollTop = node.scrollHeight - fromEnd));
+}
+
+function Messages({ keepPlace: keep }: { keepPlace: (change: () => Promise<void>) => Promise<void> }) {
+  const words = t.value;
+  const state = threadState.value;
+  const id = openId.value;
+  if (state === 'loading') return <Loading />;
+  if (state === 'missing') {
+    return (
+      <div class="empty-note">
+        <p>{words.chatMissing}</p>
+        <button type="button" class="button primary" onClick={go.newChat}>{words.startNew}</button>
+      </div>
+    );
+  }
+  if (state === 'failed') {
+    return (
+      <div class="empty-note">
+        <p>{words.chatFailed}</p>
+        {thread.value?.problem && <p class="quiet">{problemText(thread.value.problem)}</p>}
+        <button type="button" class="button primary" onClick={() => id && void loadThread(id)}>{words.retry}</button>
+      </div>
+    );
+  }
+  const messages = path.value;
+  const last = messages.at(-1);
+  const isPending = isRunning.value && runMessageId.value === null;
+  return (
+    <>
+      {thread.value?.hasEarlier && (
+        <button type="button" class="text-button earlier" onClick={() => id && void keep(() => loadEarlier(id))}>
+          {words.earlier}
+        </button>
+      )}
+      {messages.map((message) =>
+        message.role === 'user' ? (
+          <UserMessage key={message.id} message={message} />
+        ) : (
+          <AssistantMessage key={message.id} message={message} isLast={message === last} />
+        ),
+      )}
+      {isPending && run.value && (
+        <div class="turn assistant live">
+          <Waking run={run.value} />
+        </div>
+      )}
+      {last?.role === 'user' && !isRunning.value && !unsent.value[last.id] && (
+        <Note
+          tone="info"
+          title={words.noAnswer}
+          actions={<button type="button" class="note-button" onClick={() => resend(last.chat_id, last.id)}>{words.retry}</button>}
+        />
+      )}
+    </>
+  );
+}
+
+function Loading() {
+  const [isLong, setLong] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setLong(true), 150);
+    return () => clearTimeout(timer);
+  }, []);
+  if (!isLong) return null;
+  return (
+    <div class="thread-skeleton" role="img" aria-label={t.value.loadingChat}>
+      <span class="right" />
+      <span />
+      <span />
+      <span class="short" />
+    </div>
+  );
+}

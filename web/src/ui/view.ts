@@ -1,0 +1,61 @@
+/** What is open on the screen and says nothing about the conversation: drawers, dialogs, notes that pass. */
+
+import { signal } from '@preact/signals';
+import { change, settings } from '../lib/settings';
+
+export type Dialog = 'settings' | 'help';
+
+export const dialog = signal<Dialog | null>(null);
+export const isDrawerOpen = signal(false);
+
+const phone = matchMedia('(max-width: 767px)');
+export const isPhone = signal(phone.matches);
+phone.addEventListener('change', () => {
+  isPhone.value = phone.matches;
+  isDrawerOpen.value = false;
+});
+
+export function toggleSidebar(): void {
+  if (isPhone.value) isDrawerOpen.value = !isDrawerOpen.value;
+  else change({ sidebar: !settings.value.sidebar });
+}
+
+export function showSidebar(): void {
+  if (isPhone.value) isDrawerOpen.value = true;
+  else change({ sidebar: true });
+}
+
+export interface Toast {
+  id: number;
+  text: string;
+  action?: { label: string; run: () => void };
+  ms: number;
+}
+
+export const toasts = signal<readonly Toast[]>([]);
+let lastToast = 0;
+
+export function toast(text: string, action?: Toast['action'], ms = 4_000): void {
+  const id = ++lastToast;
+  toasts.value = [...toasts.value.slice(-2), { id, text, action, ms }];
+  setTimeout(() => dropToast(id), ms);
+}
+
+export const dropToast = (id: number): void => {
+  toasts.value = toasts.value.filter((one) => one.id !== id);
+};
+
+/** Set by the composer and the search box while they are on the screen. */
+export const focus: { composer: () => void; search: () => void } = { composer: () => {}, search: () => {} };
+
+export const go = {
+  newChat: (): void => {
+    location.hash = '';
+    isDrawerOpen.value = false;
+    requestAnimationFrame(() => focus.composer());
+  },
+  chat: (id: string): void => {
+    location.hash = `#/c/${id}`;
+    isDrawerOpen.value = false;
+  },
+};

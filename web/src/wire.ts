@@ -1,0 +1,150 @@
+/** What travels between the client and Parley: the same names as `functions/chat/messages.py`. */
+
+export type Role = 'user' | 'assistant';
+export type MessageStatus = 'complete' | 'stopped' | 'failed' | 'blocked';
+export type RunStatus = 'queued' | 'running' | 'completed' | 'stopped' | 'failed';
+export type Phase = 'queued' | 'waking' | 'loading' | 'generating' | 'retrying';
+export type Stage = 'input' | 'output';
+export type Action = 'blocked' | 'redacted' | 'flagged';
+
+export interface Usage {
+  prompt_tokens: number;
+  cached_tokens: number;
+  completion_tokens: number;
+}
+
+export interface Timings {
+  queue_ms: number;
+  wake_ms: number;
+  ttft_ms: number;
+  total_ms: number;
+}
+
+export interface Cost {
+  gpu_seconds: number;
+  cost_usd: number;
+}
+
+export interface Verdict {
+  stage: Stage;
+  rail: string;
+  action: Action;
+  message: string;
+}
+
+export interface Problem {
+  code: string;
+  message: string;
+}
+
+export interface Message {
+  id: string;
+  chat_id: string;
+  parent_id: string | null;
+  role: Role;
+  content: string;
+  created_at: string;
+  status: MessageStatus;
+  model?: string | null;
+  run_id?: string | null;
+  finish_reason?: string | null;
+  usage?: Usage | null;
+  timings?: Timings | null;
+  cost?: Cost | null;
+  verdicts?: Verdict[];
+  error?: Problem | null;
+  /** Earlier messages that did not fit into the model's context. */
+  left_out?: number;
+}
+
+export interface Chat {
+  id: string;
+  title: string | null;
+  model: string | null;
+  system_prompt: string | null;
+  created_at: string;
+  updated_at: string;
+  pinned: boolean;
+  archived: boolean;
+  active_leaf: string | null;
+  active_run: string | null;
+}
+
+export interface ChatDetail extends Chat {
+  messages: Message[];
+  has_more?: boolean;
+  first_id?: string | null;
+}
+
+export interface Page<T> {
+  data: T[];
+  has_more: boolean;
+  last_id: string | null;
+}
+
+export interface Run {
+  id: string;
+  chat_id: string | null;
+  assistant_message_id: string;
+  status: RunStatus;
+  error?: Problem | null;
+}
+
+export interface Profile {
+  custom_instructions: string;
+}
+
+export type ModelState = 'cold' | 'warming' | 'warm' | 'unreachable';
+
+export interface ModelInfo {
+  id: string;
+  name: string;
+  state: ModelState;
+  context_tokens: number | null;
+  demo: boolean;
+  notice: string | null;
+  eta_p50_ms: number | null;
+  eta_p90_ms: number | null;
+}
+
+export interface ServerStatus {
+  version: string;
+  auth: 'local' | 'token';
+  models: ModelInfo[];
+  default_model: string | null;
+}
+
+/** The events of a run; `type` is also the SSE event name. */
+export type RunEvent =
+  | {
+      type: 'run';
+      run_id: string;
+      chat_id: string | null;
+      user_message_id: string | null;
+      assistant_message_id: string;
+      model: string;
+      status: RunStatus;
+    }
+  | { type: 'status'; phase: Phase; elapsed_ms: number; eta_p50_ms?: number | null; eta_p90_ms?: number | null }
+  | { type: 'delta'; text: string }
+  | { type: 'guardrail'; stage: Stage; rail: string; action: Action; message: string }
+  | { type: 'title'; title: string }
+  | { type: 'done'; message: Message; usage: Usage; timings: Timings; cost: Cost; finish_reason: string }
+  | { type: 'stopped'; message?: Message | null }
+  | { type: 'failed'; error: Problem; message?: Message | null };
+
+const NAMES: ReadonlySet<string> = new Set(['run', 'status', 'delta', 'guardrail', 'title', 'done', 'stopped', 'failed']);
+
+export const isTerminal = (event: RunEvent): boolean =>
+  event.type === 'done' || event.type === 'stopped' || event.type === 'failed';
+
+/** Reads one event; a name this client does not know yet is null and skipped, so that the server may grow. */
+export function readEvent(name: string, data: string): RunEvent | null {
+  const value = JSON.parse(data) as { type?: string };
+  const type = value.type ?? name;
+  return NAMES.has(type) ? ({ ...value, type } as RunEvent) : null;
+}
+
+/** Limits the server enforces; the client says so before sending. */
+export const MESSAGE_BYTES = 64 * 1024;
+export const PAGE = 50;

@@ -1,0 +1,200 @@
+// @vitest-environment happy-dom
+import { beforeAll, describe, expect, test } from 'vitest';
+import { heal, safeUrl } from '../../src/markdown/parse';
+import { Prose, type ProseLabels } from '../../src/markdown/prose';
+import { ATTACKS, LONG, TEXTS } from './corpus';
+
+const labels: ProseLabels = {
+  image: (alt) => `Image: ${alt}`,
+  table: 'Table',
+  taskDone: 'Done',
+  taskOpen: 'To do',
+  copy: 'Copy',
+  copyCode: 'Copy code',
+  plainText: 'text',
+};
+
+const once = (text: string): HTMLElement => {
+  const root = document.createElement('div');
+  new Prose(root, labels).finish(text);
+  return root;
+};
+
+/** The tree as text, with attributes in a fixed order: the order in which they were set is not a difference. */
+function drawn(node: Node): string {
+  if (!(node instanceof HTMLElement)) return node.nodeType === 3 ? JSON.stringify(node.nodeValue) : node.nodeName;
+  const attributes = node.getAttributeNames().sort();
+  const kids = [...node.childNodes].map(drawn).join('');
+  return `<${node.tagName} ${attributes.map((name) => `${name}=${node.getAttribute(name)}`).join(' ')}>${kids}</>`;
+}
+
+/** A small generator with a seed, so that a failure can be run again. */
+function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state * 1664525 + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+beforeAll(async () => {
+  // KaTeX refuses to draw in a page without a doctype, which is what the test's document looks like.
+  Object.defineProperty(document, 'compatMode', { value: 'CSS1Compat' });
+  // Load the lazy parts first: then every paint is synchronous and two trees can be compared.
+  await import('../../src/markdown/highlight');
+  await import('../../src/markdown/tex');
+  once('```js\n1\n```\n\n$x$');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+});
+
+describe('a streamed answer', () => {
+  test('ends as the same nodes as one written at once, wherever it was cut', () => {
+    for (const [seed, text] of TEXTS.entries()) {
+      const whole = drawn(once(text));
+      const next = random(seed + 1);
+      for (let round = 0; round < 6; round++) {
+        const root = document.createElement('div');
+        const prose = new Prose(root, labels);
+        for (let at = 0; at < text.length; ) {
+          at = Math.min(text.length, at + 1 + Math.floor(next() * (round < 2 ? 3 : 40)));
+          prose.write(text.slice(0, at));
+        }
+        prose.finish(text);
+        expect(drawn(root), JSON.stringify(text)).toBe(whole);
+      }
+    }
+  });
+
+  test('keeps the nodes of closed blocks while the rest grows', () => {
+    const root = document.createElement('div');
+    const prose = new Prose(root, labels);
+    const cut = LONG.indexOf('| Step');
+    prose.write(LONG.slice(0, cut + 40));
+    const kept = [...root.children].slice(0, -1);
+    const code = root.querySelector('figure code');
+
+    for (let at = cut + 40; at < LONG.length; at += 7) prose.write(LONG.slice(0, at));
+
+    expect([...root.children].slice(0, kept.length)).toEqual(kept);
+    expect(root.querySelector('figure code')).toBe(code);
+  });
+
+  test('starts again when the text is replaced', () => {
+    const root = document.createElement('div');
+    const prose = new Prose(root, labels);
+    prose.write('# One\n\ntwo');
+    prose.write('Other');
+
+    expect(root.innerHTML).toBe('<p>Other</p>');
+  });
+});
+
+describe('half-typed marks', () => {
+  const shown = (text: string) => {
+    const root = document.createElement('div');
+    new Prose(root, labels).write(text);
+    return root.innerHTML;
+  };
+
+  test.each([
+    ['**bo', '<p><strong>bo</strong></p>'],
+    ['a `co', '<p>a <code>co</code></p>'],
+    ['see [the', '<p>see the</p>'],
+    ['see [the](https://exa', '<p>see the</p>'],
+    ['text\n-', '<p>text</p>'],
+    ['| a | b |', ''],
+    ['| a | b |\n|--', ''],
+    ['```', '<figure class="code">'],
+    ['sum \\(x^2', '<p>sum</p>'],
+    ['sum $x^2', '<p>sum</p>'],
+    ['costs $5', '<p>costs $5</p>'],
+  ])('%j', (text, html) => {
+    expect(shown(text).replace('sum ', 'sum')).toContain(html);
+    if (html === '') expect(shown(text)).toBe('');
+  });
+
+  test('a table shows as soon as its second line is whole', () => {
+    expect(shown('| a | b |\n|---|---|')).toContain('<table>');
+    expect(heal('| a | b |\n| c | d |')).toContain('c');
+  });
+});
+
+describe('blocks', () => {
+  test('heading levels start below the message and skip none', () => {
+    const levels = [...once('# 1\n#### 4\n## 2\n###### 6\n# 1').children].map((node) => node.tagName);
+
+    expect(levels).toEqual(['H3', 'H4', 'H4', 'H5', 'H3']);
+  });
+
+  test('code has its language, a copy button and coloured spans', () => {
+    const figure = once('```js\nconst a = 1;\n```').querySelector('figure')!;
+
+    expect(figure.querySelector('figcaption span')!.textContent).toBe('js');
+    expect(figure.querySelector('button')!.textContent).toBe('Copy');
+    expect(figure.querySelector('code')!.textContent).toBe('const a = 1;');
+    expect(figure.querySelector('.hl-keyword')!.textContent).toBe('const');
+  });
+
+  test('formulas are typeset, money is not', () => {
+    const root = once('$x^2$ costs $5 and $6');
+
+    expect(root.querySelectorAll('.katex').length).toBe(1);
+    expect(root.textContent).toContain('$5 and $6');
+  });
+
+  test('tasks, tables and ordered lists', () => {
+    const root = once('- [x] a\n- [ ] b\n\n3. c\n\n| a |\n|--:|\n| 1<br>2 |');
+
+    expect(root.querySelectorAll('.task').length).toBe(2);
+    expect(root.querySelector('.task.done')!.getAttribute('aria-label')).toBe('Done');
+    expect(root.querySelector('ol')!.getAttribute('start')).toBe('3');
+    expect(root.querySelector('td')!.className).toBe('to-right');
+    expect(root.querySelector('td br')).not.toBeNull();
+  });
+});
+
+describe('safety', () => {
+  const TAGS = new Set(
+    'P H3 H4 H5 H6 STRONG EM DEL BLOCKQUOTE CODE BR HR A SPAN UL OL LI DIV TABLE THEAD TBODY TR TH TD FIGURE FIGCAPTION BUTTON PRE'.split(' '),
+  );
+  const ATTRIBUTES = new Set(
+    'class href target rel title role aria-label tabindex scope start type data-copy style aria-hidden'.split(' '),
+  );
+
+  test.each(ATTACKS)('%j', (text) => {
+    const root = document.createElement('div');
+    const prose = new Prose(root, labels);
+    for (let at = 1; at <= text.length; at++) prose.write(text.slice(0, at));
+    for (const state of ['growing', 'done']) {
+      if (state === 'done') prose.finish(text);
+      for (const node of root.querySelectorAll('*')) {
+        if (node.closest('.katex') || node.closest('math')) {
+          expect(node.getAttribute('href')).toBeNull();
+          expect(node.tagName).not.toBe('IMG');
+          continue;
+        }
+        expect(TAGS).toContain(node.tagName.toUpperCase());
+        for (const name of node.getAttributeNames()) expect(ATTRIBUTES).toContain(name);
+        const href = node.getAttribute('href');
+        if (href !== null) expect(href).toMatch(/^(https?:|mailto:)/);
+        if (href !== null) expect(node.getAttribute('rel')).toContain('noopener');
+      }
+    }
+  });
+
+  test('a link says its host when its text does not, or lies', () => {
+    const host = (text: string) => once(text).querySelector('a .host')?.textContent?.trim() ?? null;
+
+    expect(host('[docs](https://example.com/x)')).toBe('example.com');
+    expect(host('https://example.com/x')).toBeNull();
+    expect(host('[example.com](https://www.example.com)')).toBeNull();
+    expect(host('[https://bank.example](https://evil.example)')).toBe('evil.example');
+    expect(host('[bank.example.evil](https://bank.example)')).toBe('bank.example');
+    expect(host('[x](https://аpple.com)')).toBe('xn--pple-43d.com');
+  });
+
+  test('addresses', () => {
+    expect(safeUrl('https://a.b')?.href).toBe('https://a.b/');
+    for (const bad of ['javascript:1', '/x', '#x', '//x.y', 'data:,x', 'https://u:p@x.y', '']) expect(safeUrl(bad)).toBeNull();
+  });
+});
