@@ -1,0 +1,190 @@
+"""Is there sensitive text at this place? Patterns and banned terms, asked one position at a time.
+
+`Detectors.next` says where something may begin; `Detectors.at` answers for one position: nothing, a `Hit`, or
+`UNDECIDED` when more text could change the answer. The answer for a position depends only on a few characters before
+it and at most HOLD_BACK_CHARS after it, never on how the text arrived: that is what lets a stream be filtered to the
+same result as the whole text. Works on the normalised view (view.py); knows nothing about actions or streams.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import ahocorasick
+
+from functions.guardrails.patterns import Pattern, Run, partial, table
+from functions.guardrails.policy import BANNED, PII, SECRETS
+from functions.guardrails.view import view_of
+from functions.settings import HOLD_BACK_CHARS
+
+LEFT_CHARS = 8  # how far back a pattern may look
+
+# What a find is worth: a checksum or a vendor's prefix is nearly proof, a phone number is a likely shape.
+_SCORES = {"phone": 0.8, "ip": 0.8, "email": 0.95}
+_ORDER = {kind: order for order, kind in enumerate((*SECRETS, *PII, BANNED))}
+
+# Scripts without spaces between words: a term may stand anywhere in them.
+_UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_SPACED = rf"[^\W_{_UNSPACED}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A match in the view. With a `run` it has only begun: it goes on as the run says."""
+
+    kind: str
+    start: int
+    end: int
+    run: Run | None = None
+
+    @property
+    def score(self) -> float:
+        return _SCORES.get(self.kind, 1.0)
+
+
+class Undecided:
+    """More text could change the answer."""
+
+
+UNDECIDED: Final = Undecided()
+Answer = Hit | Undecided | None
+
+
+class _Rule:
+    """A pattern, compiled when first needed: a policy has some sixty, a chat meets a handful."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.pattern, self.kind = pattern, pattern.kind
+        self.check, self.run = pattern.check, pattern.run
+
+    @cached_property
+    def whole(self) -> re.Pattern[str]:
+        p = self.pattern
+        return re.compile(p.before + p.core + (f"(?!{p.after})" if p.after else ""))
+
+    @cached_property
+    def beginning(self) -> re.Pattern[str]:
+        """Matches when all the rest of the text is the beginning of a match (or of what must not follow one)."""
+        p = self.pattern
+        return re.compile(p.before + partial(p.core + (f"(?:{p.after})?" if p.after else "")) + r"\Z")
+
+    def hit(self, view: str, at: int, limit: int) -> Hit | None:
+        if not (match := self.whole.match(view, at, limit)):
+            return None
+        size = self.check(match[0]) if self.check else match.end() - at
+        return Hit(self.kind, at, at + size, self.run) if size else None
+
+
+class Terms:
+    """Banned terms: folded for case, width and diacritics; whole words where a script has spaces."""
+
+    def __init__(self, terms: Iterable[str]) -> None:
+        folded = {" ".join(fold_terms(view_of(term)[0]).split()) for term in terms} - {""}
+        self._trie = ahocorasick.Automaton(ahocorasick.STORE_LENGTH)
+        for term in folded:
+            self._trie.add_word(term)
+        self._shortest, self._longest = min(map(len, folded)), max(map(len, folded))
+        words = {term[0] for term in folded if re.match(_SPACED, term)}
+        parts = [f"(?<!{_SPACED}){_one_of(words)}", _one_of({term[0] for term in folded} - words)]
+        self._starts = re.compile("|".join(part for part in parts if not part.endswith("[]")))
+        self._word = re.compile(_SPACED)
+
+    def next(self, folded: str, at: int) -> int:
+        """The next place where a term begins, or is cut off by the end of the text."""
+        for match in self._starts.finditer(folded, at):
+            start = match.start()
+            size = self._trie.longest_prefix(folded[start : start + self._longest])
+            if size >= self._shortest or start + size == len(folded):
+                return start
+        return len(folded)
+
+    def at(self, folded: str, at: int, final: bool) -> int | Undecided:
+        """The size of the longest term here, 0 for none."""
+        if not self._starts.match(folded, at):
+            return 0
+        size = int(self._trie.longest_prefix(folded[at : at + self._longest]))
+        if at + size == len(folded) and not final:
+            return UNDECIDED
+        while size >= self._shortest:
+            if folded[at : at + size] in self._trie and not self._goes_on(folded, at + size):
+                return size
+            size -= 1
+        return 0
+
+    def _goes_on(self, folded: str, end: int) -> bool:
+        return bool(self._word.match(folded, end - 1) and self._word.match(folded, end))
+
+
+def fold_terms(view: str) -> str:
+    """Of the same length as the view, so that offsets hold."""
+    return view.lower().replace("ς", "σ").replace("\n", " ").replace("\t", " ").replace("\r", " ")
+
+
+def _one_of(chars: Collection[str]) -> str:
+    return f"[{''.join(map(re.escape, sorted(chars)))}]"
+
+
+class Detectors:
+    """The detectors of some types, ready to be asked. Immutable after it is built, so shared by all threads."""
+
+    def __init__(
+        self,
+        kinds: Collection[str],
+        *,
+        terms: Iterable[str] = (),
+        regions: tuple[str, ...] = ("US",),
+        blocking: Collection[str] = (),
+    ) -> None:
+        self.blocking = frozenset(blocking)
+        rules = [_Rule(pattern) for pattern in table(regions) if pattern.kind in kinds]
+        terms = tuple(terms)
+        self._terms = Terms(terms) if BANNED in kinds and terms else None
+        self._trigger = _trigger(rules)
+        self._rules = {chr(code): _starting(rules, chr(code)) for code in range(128)}
+
+    def merged(self, hit: Hit, other: Hit) -> Hit:
+        """One span for two that overlap: nothing of either is shown, and the graver one gives the name."""
+        kind = min(hit.kind, other.kind, key=lambda kind: (kind not in self.blocking, _ORDER[kind]))
+        return Hit(kind, hit.start, max(hit.end, other.end), other.run)
+
+    def fold(self, view: str) -> str:
+        return fold_terms(view) if self._terms else view
+
+    def next(self, view: str, folded: str, at: int) -> int:
+        """The next place from `at` where something may begin, else the end of the view."""
+        match = self._trigger.search(view, at) if self._trigger else None
+        place = match.start() if match else len(view)
+        return min(place, self._terms.next(folded, at)) if self._terms else place
+
+    def at(self, view: str, folded: str, at: int, final: bool) -> Answer:
+        runs, others = self._rules.get(view[at], ((), ()))
+        limit = at + HOLD_BACK_CHARS
+        waits = not final and len(view) < limit
+        if hits := [hit for rule in runs if (hit := rule.hit(view, at, limit))]:
+            return min(hits, key=lambda hit: hit.end)  # the one that a stream is certain of first
+        if waits and any(rule.beginning.match(view, at) for rule in (*runs, *others)):
+            return UNDECIDED
+        hits = [hit for rule in others if (hit := rule.hit(view, at, limit))]
+        if self._terms:
+            size = self._terms.at(folded, at, final)
+            if isinstance(size, Undecided):
+                return UNDECIDED
+            if size:
+                hits.append(Hit(BANNED, at, at + size))
+        return max(hits, key=lambda hit: (hit.end, -_ORDER[hit.kind]), default=None)
+
+
+def _starting(rules: list[_Rule], char: str) -> tuple[tuple[_Rule, ...], tuple[_Rule, ...]]:
+    """The rules whose match may begin with `char`: the open-ended ones, and the others."""
+    mine = [rule for rule in rules if re.match(partial(rule.pattern.head), char)]
+    return tuple(r for r in mine if r.run), tuple(r for r in mine if not r.run)
+
+
+def _trigger(rules: list[_Rule]) -> re.Pattern[str] | None:
+    """Where a match may begin, or may be about to at the end of the text. Passes over ordinary words quickly."""
+    heads = dict.fromkeys(rule.pattern.before + partial(rule.pattern.head) for rule in rules)
+    return re.compile("|".join(heads)) if heads else None

@@ -1,0 +1,165 @@
+"""The output rails: text of the model goes in as it comes, text that may be shown comes out.
+
+    rails = OutputFilter(policy, prior=text_already_released)
+    for token in tokens:
+        show(rails.push(token))       # '' while something may be beginning
+    show(rails.finish())
+    rails.verdicts, rails.blocked, rails.refusal
+
+It promises that the text shown is the same for every way the text is cut into pieces, equal to `filter_text`, and
+that nothing of what a rail redacts or blocks is shown, not even its beginning. Text is held back only while a match
+may be beginning: a few characters of ordinary text, at most HOLD_BACK_CHARS. `check_text` is the same for whole texts
+(titles, tool-call arguments, cache hits). It knows nothing about runs, events or models.
+"""
+
+import re
+import secrets
+from dataclasses import dataclass
+from functools import lru_cache
+
+from functions.chat.messages import Action, Stage, Verdict
+from functions.guardrails.detectors import Detectors
+from functions.guardrails.policy import Language, Policy, RailAction, rail_of
+from functions.guardrails.scanner import Scanner, Span
+
+# Digests tell whether two finds are the same text without keeping it. Without a key of the operator's they compare
+# within one process only.
+_PROCESS_KEY = secrets.token_bytes(32)
+
+_DONE: dict[RailAction, Action] = {"block": "blocked", "redact": "redacted", "flag": "flagged"}
+_HAN = re.compile("[\u3400-\u9fff]")
+
+
+@dataclass(frozen=True, slots=True)
+class TextResult:
+    """A whole text after the rails. When `blocked`, `text` is only what stands before the reason."""
+
+    text: str
+    blocked: bool
+    verdicts: tuple[Verdict, ...]
+
+
+def language_of(text: str) -> Language:
+    """The language to speak to whoever wrote this."""
+    return "zh" if _HAN.search(text) else "en"
+
+
+@lru_cache(maxsize=16)  # policies compare by identity: one entry a loaded policy and stage
+def detectors_of(policy: Policy, stage: Stage) -> tuple[Detectors | None, Detectors | None]:
+    """The detectors that change the text, and those that only take note."""
+    actions = policy.stage(stage).actions
+    acting = {kind for kind, action in actions.items() if action in {"block", "redact"}}
+    noting = {kind for kind, action in actions.items() if action == "flag"}
+    blocking = {kind for kind, action in actions.items() if action == "block"}
+    built = [
+        Detectors(kinds, terms=policy.terms, regions=policy.phone_regions, blocking=blocking & kinds) if kinds else None
+        for kinds in (acting, noting)
+    ]
+    return built[0], built[1]
+
+
+class OutputFilter:
+    """The rails of one text. Not for two threads at once; a policy's compiled rails are shared by all filters.
+
+    `prior` is the text already released of a run that is being continued: left context for what comes, and the
+    origin of the offsets in the verdicts. `language` is the language of the messages; by default that of the text.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        prior: str = "",
+        stage: Stage = "output",
+        key: bytes = _PROCESS_KEY,
+        language: Language | None = None,
+        goes_on: bool = False,  # past what blocks: for whole texts, where the caller decides
+    ) -> None:
+        acting, noting = detectors_of(policy, stage)
+        self._policy, self._stage, self._language = policy, stage, language
+        self._acts = Scanner(acting, key=key, prior=prior, goes_on=goes_on) if acting else None
+        self._notes = Scanner(noting, key=key, prior=prior) if noting else None
+        self._has_han = language is None and language_of(prior) == "zh"
+        self.verdicts: list[Verdict] = []
+        self.blocked = False
+
+    @property
+    def refusal(self) -> str:
+        """What to show when the text was blocked."""
+        return self.verdicts[-1].message if self.blocked else ""
+
+    @property
+    def settled(self) -> int:
+        """Everything before this offset of the raw text is shown or redacted."""
+        return self._acts.settled if self._acts else 0
+
+    def push(self, text: str) -> str:
+        """What may be shown now, possibly ''."""
+        if not text.isascii() and not self._has_han and self._language is None:
+            self._has_han = language_of(text) == "zh"
+        if self._notes is not None:
+            self._notes.feed(text)
+        shown = self._acts.feed(text) if self._acts is not None else text
+        self._note()
+        return shown
+
+    def finish(self) -> str:
+        """The rest. The text is complete."""
+        if self._notes is not None and not self.blocked:
+            self._notes.finish()
+        shown = self._acts.finish() if self._acts is not None else ""
+        self._note()
+        return shown
+
+    def _note(self) -> None:
+        """Turn new finds into verdicts. The one that blocks is the last."""
+        noted, acted = self._notes, self._acts
+        if acted is not None and acted.blocked and not self.blocked:
+            self.blocked = True
+            if noted is not None:
+                noted.found = [span for span in noted.found if span.start < acted.found[-1].start]
+        if noted is not None and noted.found:
+            self._record(noted.found)
+        if acted is not None and acted.found:
+            self._record(acted.found)
+
+    def _record(self, found: list[Span]) -> None:
+        actions = self._policy.stage(self._stage).actions
+        language = self._language or ("zh" if self._has_han else "en")
+        for span in found:
+            rail = rail_of(span.kind)
+            self.verdicts.append(
+                Verdict(
+                    stage=self._stage,
+                    rail=rail,
+                    action=_DONE[actions[span.kind]],
+                    message=self._policy.message(rail, language),
+                    policy=self._policy.version,
+                    start=span.start,
+                    end=span.end,
+                    digest=span.digest,
+                    score=span.score,
+                )
+            )
+        found.clear()
+
+
+def check_text(policy: Policy, text: str, *, stage: Stage = "output", key: bytes = _PROCESS_KEY) -> TextResult:
+    """The rails on a whole text. For the output stage: what a stream of it would have shown."""
+    rails = OutputFilter(policy, stage=stage, key=key, language=language_of(text))
+    shown = rails.push(text) + rails.finish()
+    return TextResult(shown, rails.blocked, tuple(rails.verdicts))
+
+
+def check_input(policy: Policy, text: str, *, key: bytes = _PROCESS_KEY) -> TextResult:
+    """The rails on what a user wrote. Unlike a stream it is whole: the text around a blocking find is kept, for the
+    user's own history, and every find is replaced."""
+    rails = OutputFilter(policy, stage="input", key=key, language=language_of(text), goes_on=True)
+    shown = rails.push(text) + rails.finish()
+    verdicts = sorted(rails.verdicts, key=lambda verdict: verdict.action == "blocked")
+    return TextResult(shown, any(verdict.action == "blocked" for verdict in verdicts), tuple(verdicts))
+
+
+def filter_text(policy: Policy, text: str) -> str:
+    """What a stream of `text` shows, however it is cut."""
+    return check_text(policy, text).text

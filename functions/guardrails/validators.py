@@ -1,0 +1,161 @@
+"""The input rails: guardrails-ai validators around our detectors, composed in one Guard.
+
+    guard = build_input_guard(policy)     # once a process: it imports guardrails-ai, which takes about a second
+    result = guard.check(text)            # about a millisecond of CPU; from any thread
+
+It promises that nothing leaves the process or is written down: the library's telemetry, tracing and history are off
+(`_quiet_library` says how and why), and no text of one caller can appear in the result of another: a call's finds
+travel in that call's own metadata, and calls take turns. The Guard only ever validates whole texts; streams are
+stream.py's. A further guardrails-ai validator takes its place in `_compose`.
+"""
+
+import importlib
+import os
+import sys
+import threading
+import warnings
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from functions.chat.messages import Verdict
+from functions.guardrails.policy import Policy
+from functions.guardrails.stream import check_input, language_of
+
+_FINDS = "parley"  # where our validators put what they found, in the metadata of the call
+
+
+@dataclass(frozen=True, slots=True)
+class InputResult:
+    """What may be stored and sent to the model. When `blocked`, the last verdict says why."""
+
+    text: str
+    blocked: bool
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(slots=True)
+class _Finds:
+    """One call's finds. Never shared between calls."""
+
+    verdicts: list[Verdict]
+    blocked: bool = False
+
+
+class InputGuard:
+    """One Guard for all threads."""
+
+    def __init__(self, guard: Any) -> None:  # guardrails.Guard; its types are loose
+        self._guard = guard
+        self._turn = threading.Lock()  # the Guard keeps state of the running call on itself
+
+    def check(self, text: str) -> InputResult:
+        if not text:
+            return InputResult(text, False, ())
+        finds = _Finds([])
+        with self._turn:
+            try:
+                outcome = self._guard.validate(text, metadata={_FINDS: finds})
+            finally:
+                self._guard.history.clear()  # it would keep the last text, and everything else of the call
+        # A validator that did not come from us says no without a find of its own: the text stays here.
+        passed = outcome.validation_passed and isinstance(outcome.validated_output, str)
+        finds.verdicts.sort(key=lambda verdict: verdict.action == "blocked")
+        return InputResult(
+            outcome.validated_output if passed else text, finds.blocked or not passed, tuple(finds.verdicts)
+        )
+
+
+def build_input_guard(policy: Policy) -> InputGuard:
+    """Import guardrails-ai, quietly, and compose the Guard. Slow: call it at start-up."""
+    library = _quiet_library()
+    guard = library.Guard(name="parley-input", history_max_length=1, use_server=False)
+    guard.configure(allow_metrics_collection=False)
+    guard.use(*_compose(library, policy))
+    return InputGuard(guard)
+
+
+def _compose(library: ModuleType, policy: Policy) -> list[Any]:  # guardrails.Validator
+    """The validators, in order; each sees what the one before it left of the text."""
+
+    @library.register_validator(name="parley/length", data_type="string")  # type: ignore[untyped-decorator]
+    class Length(library.Validator):  # type: ignore[misc, name-defined]
+        def _validate(self, value: str, metadata: dict[str, Any]) -> Any:
+            return _answer(library, value, value, metadata, *_too_long(policy, value))
+
+    @library.register_validator(name="parley/rails", data_type="string")  # type: ignore[untyped-decorator]
+    class Rails(library.Validator):  # type: ignore[misc, name-defined]
+        """Personal data, secrets and banned terms in one pass: overlapping finds become one span."""
+
+        def _validate(self, value: str, metadata: dict[str, Any]) -> Any:
+            result = check_input(policy, value)
+            return _answer(library, value, result.text, metadata, result.blocked, result.verdicts)
+
+    return [Length(on_fail=library.OnFailAction.FIX), Rails(on_fail=library.OnFailAction.FIX)]
+
+
+def _answer(
+    library: ModuleType, text: str, fixed: str, metadata: dict[str, Any], blocked: bool, verdicts: tuple[Verdict, ...]
+) -> Any:  # guardrails.validators' PassResult or FailResult
+    finds: _Finds = metadata[_FINDS]
+    finds.verdicts.extend(verdicts)
+    finds.blocked = finds.blocked or blocked
+    types = library.validator_base
+    if fixed == text:
+        return types.PassResult()
+    return types.FailResult(error_message="changed by a rail", fix_value=fixed)
+
+
+def _too_long(policy: Policy, text: str) -> tuple[bool, tuple[Verdict, ...]]:
+    stage = policy.input
+    if stage.length == "off" or len(text) <= stage.max_chars:
+        return False, ()
+    blocked = stage.length == "block"
+    verdict = Verdict(
+        stage="input",
+        rail="length",
+        action="blocked" if blocked else "flagged",
+        message=policy.message("length", language_of(text)),
+        policy=policy.version,
+        start=stage.max_chars,
+        end=len(text),
+    )
+    return blocked, (verdict,)
+
+
+_import_turn = threading.Lock()
+
+
+def _quiet_library() -> ModuleType:
+    """guardrails-ai without what it does on its own. Every line here is needed by 0.11.0, which is pinned.
+
+    - metrics are on by default and `Guard()` reloads that default: `RC.load` is made to say no;
+    - a hub exporter with a thread of its own is built even when metrics are off: it is not initialised;
+    - its spans carry texts and would go to whatever OpenTelemetry exporter the operator has: no tracing;
+    - outside a running loop it sets a process-wide event loop policy: run synchronously;
+    - `rfc3987_syntax` builds a grammar for a second, to check the "iri" format of JSON schemas that we do not use.
+    """
+    with _import_turn, warnings.catch_warnings():
+        # Deprecations inside its dependency tree are its authors' to fix, not a reason to fail our start.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        os.environ["GUARDRAILS_RUN_SYNC"] = "true"
+        _without("rfc3987_syntax", "guardrails.classes.rc")
+        rc = importlib.import_module("guardrails.classes.rc").RC
+        rc.load = classmethod(lambda cls, logger=None: cls.from_dict({"enable_metrics": False}))
+        telemetry = importlib.import_module("guardrails.utils.hub_telemetry_utils").HubTelemetry
+        telemetry.initialize_tracer = lambda self, *args, **kwargs: None
+        library = importlib.import_module("guardrails")
+        library.settings.disable_tracing = True
+        library.settings.rc = rc.load()
+        return library
+
+
+def _without(absent: str, module: str) -> None:
+    """Import `module` as if the optional package `absent` were not installed."""
+    if module in sys.modules or absent in sys.modules:
+        return
+    sys.modules[absent] = None  # type: ignore[assignment]  # the import system's own mark for "cannot be imported"
+    try:
+        importlib.import_module(module)
+    finally:
+        del sys.modules[absent]

@@ -1,0 +1,95 @@
+"""The normalised view of a text: what the detectors look at, with a way back to the original offsets.
+
+Folding is per character (never across characters), so it is the same for every way a text is cut into chunks:
+full-width and other decimal digits become ASCII digits, dashes become `-`, spaces become ` `, compatibility forms
+become what they stand for, diacritics go, and invisible characters (zero-width, soft hyphen, bidi controls,
+variation selectors) vanish, because a card number with a zero-width space inside is still a card number.
+
+It promises that equal texts give equal views; it knows nothing about rails.
+"""
+
+import unicodedata
+
+# A longer run of invisible characters stays visible and so breaks a match: it bounds the raw text held back.
+INVISIBLE_RUN = 8
+
+_DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe63\uff0d")
+_MARKS = ((0x0300, 0x036F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F))
+_SELECTORS = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF), (0x180B, 0x180F))
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: letters by category, nothing on the screen
+_TABLE_MAX = 1 << 16  # a text of every code point must not grow the cache without end
+
+_NOT_ONE = "\ue000"  # what `translate` gives for a character that folds to none or to several
+
+
+def _within(char: str, ranges: tuple[tuple[int, int], ...]) -> bool:
+    return any(low <= ord(char) <= high for low, high in ranges)
+
+
+def _is_invisible(char: str) -> bool:
+    return unicodedata.category(char) == "Cf" or char in _FILLERS or _within(char, _MARKS) or _within(char, _SELECTORS)
+
+
+def _compatible(char: str) -> str:
+    """NFKC without diacritics; the character itself when that says nothing a detector could use."""
+    plain = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", char))
+    plain = unicodedata.normalize("NFC", "".join(c for c in plain if not _within(c, _MARKS)))
+    if len(plain) == 1 or any(c.isalnum() for c in plain):
+        return plain
+    return char  # "…" is not three full stops
+
+
+def fold(char: str) -> str:
+    """One character of the view: '' for an invisible one, several for a ligature or `ß`."""
+    if char.isascii():
+        return char
+    if _is_invisible(char):
+        return ""
+    if char in _DASHES:
+        return "-"
+    if (digit := unicodedata.decimal(char, None)) is not None:
+        return str(digit)
+    if char.isspace():
+        return "\n" if char in "\u2028\u2029\x85" else " "
+    return {"ß": "ss", "ẞ": "SS", "ς": "σ"}.get(char) or _compatible(char)
+
+
+class _Table(dict[int, str]):
+    """`str.translate`'s table, filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        folded = "\ufffd" if char == _NOT_ONE else fold(char)
+        value = folded if len(folded) == 1 else _NOT_ONE
+        if len(self) < _TABLE_MAX:
+            self[code] = value
+        return value
+
+
+_table = _Table()
+
+
+def one_to_one(text: str) -> str | None:
+    """The view when every character folds to exactly one, which is nearly always; else None."""
+    if text.isascii():
+        return text
+    view = text.translate(_table)
+    return None if _NOT_ONE in view else view
+
+
+def view_of(text: str, run: int = 0) -> tuple[str, list[int], int]:
+    """The view, the index in `text` each view character comes from, and the invisible run at the end.
+
+    `run` is the invisible run the text before ended with.
+    """
+    view: list[str] = []
+    origin: list[int] = []
+    for index, char in enumerate(text):
+        folded = fold(char)
+        run = 0 if folded else run + 1
+        if run > INVISIBLE_RUN:
+            folded = char
+        for one in folded:
+            view.append(one)
+            origin.append(index)
+    return "".join(view), origin, run
