@@ -3,9 +3,10 @@
 Here is the only map from an error's code to an HTTP status, and the headers that every response carries.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ from functions.services import Services
 from functions.settings import BODY_BYTES
 from functions.telemetry import log_fault
 
+DRAIN_BYTES = 16 * BODY_BYTES
+DRAIN_SECONDS = 5.0
 OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
 
 STATUS: dict[type[ParleyError], tuple[int, str]] = {
@@ -184,22 +187,33 @@ class Edge:
             message = await receive()
             received += len(message.get("body", b""))
             if received > BODY_BYTES:
+                await _drain(receive, message)
                 raise TooLarge(f"The body may have {BODY_BYTES} bytes at most.")
             return message
 
-        try:
-            _check_length(scope)
-            await self._app(scope, receive_bounded, send_with_headers)
-        except TooLarge as error:
+        if _declares_too_much(scope):
+            await _drain(receive, {"type": "http.request", "more_body": True})
+            error = TooLarge(f"The body may have {BODY_BYTES} bytes at most.")
             response = await _on_parley_error(Request(scope), error)
-            response.headers["connection"] = "close"
             await response(scope, receive, send_with_headers)
+            return
+        await self._app(scope, receive_bounded, send_with_headers)
 
 
-def _check_length(scope: Scope) -> None:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and (not value.isdigit() or int(value) > BODY_BYTES):
-            raise TooLarge(f"The body may have {BODY_BYTES} bytes at most.")
+def _declares_too_much(scope: Scope) -> bool:
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    return any(not value.isdigit() or int(value) > BODY_BYTES for value in lengths)
+
+
+async def _drain(receive: Receive, last: Message) -> None:
+    """Read on, and forget: a client that is still sending sees a reset connection instead of our answer. Bounded,
+    because nobody owes a stream of garbage more than that."""
+    left = DRAIN_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while last["type"] == "http.request" and last.get("more_body") and left > 0:
+                last = await receive()
+                left -= len(last.get("body", b""))
 
 
 # -- the web client ----------------------------------------------------------------------------------------------

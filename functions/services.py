@@ -3,7 +3,7 @@
 Everything that is opened here is closed here, in the opposite order.
 """
 
-import os
+import asyncio
 import secrets
 import socket
 import time
@@ -59,12 +59,12 @@ async def open_store(url: str, *, create: bool = False) -> Store:
 
 @asynccontextmanager
 async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[Services]:
-    policy = load_policy(settings.policy)
+    policy, guard = await asyncio.to_thread(_rails, settings.policy)
     store = await open_store(settings.store_url)
     gateway = Gateway(nodes)
     try:
         await gateway.open()
-        services = _compose(settings, store, gateway, policy)
+        services = _compose(settings, store, gateway, policy, guard)
         try:
             yield services
         finally:
@@ -74,17 +74,22 @@ async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[
         await store.close()
 
 
-def _compose(settings: Settings, store: Store, gateway: Gateway, policy: Policy) -> Services:
+def _rails(path: Path | None) -> tuple[Policy, InputGuard]:
+    """Blocks for a second: it imports guardrails-ai."""
+    policy = load_policy(path)
+    return policy, build_input_guard(policy)
+
+
+def _compose(settings: Settings, store: Store, gateway: Gateway, policy: Policy, guard: InputGuard) -> Services:
     durable_beat = BEAT_SECONDS if settings.store_url.startswith("sqlite") else CHECKPOINT_SECONDS
     beat_s = settings.checkpoint_ms / 1000 if settings.checkpoint_ms is not None else durable_beat
     runs = Runs(
         store,
-        worker=f"{socket.gethostname()}:{os.getpid()}",
+        worker=f"{socket.gethostname()}:{secrets.token_hex(4)}",  # one process, never two
         beat_s=beat_s,
         lease_s=settings.lease_seconds,
         clock=lambda: time.time_ns() // 1_000_000,
     )
-    guard = build_input_guard(policy)
     turns = Turns(
         store=store,
         counter=store,

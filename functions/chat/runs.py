@@ -223,6 +223,11 @@ class Runs:
     def lease_until_ms(self) -> int:
         return self.clock() + int(1000 * self.lease_s)
 
+    def is_live(self, run_id: str) -> bool:
+        """Whether this process is writing the run."""
+        live = self._live.get(run_id)
+        return live is not None and not live.closed
+
     def start(self, run: Run, events: Sequence[LoggedEvent], work: Callable[[RunLog], Awaitable[None]]) -> RunLog:
         """Run `work` in a task of its own; it belongs to the run, not to any connection."""
         run_log = RunLog(self._store, run, events, beat_s=self._beat_s, lease_s=self.lease_s, clock=self.clock)
@@ -241,7 +246,8 @@ class Runs:
             log_fault("run.broke", run=run_log.run.id)
         finally:
             run_log.close()
-            self._live.pop(run_log.run.id, None)
+            if self._live.get(run_log.run.id) is run_log:  # it may have been claimed again meanwhile
+                del self._live[run_log.run.id]
 
     async def _renew_leases(self) -> None:
         """A run that waits (a GPU wakes, a tool is slow) writes nothing; its lease is kept alive here."""

@@ -370,6 +370,8 @@ class Turns:
 
         False when there is nothing to do here: it has ended, or another worker holds it.
         """
+        if self._runs.is_live(run_id):
+            return False
         run = await self._store.claim_run(
             owner,
             run_id,
