@@ -63,9 +63,11 @@ MIGRATIONS = (
         owner TEXT NOT NULL, key TEXT NOT NULL, total INTEGER NOT NULL, expires_ms INTEGER NOT NULL,
         PRIMARY KEY (owner, key)) WITHOUT ROWID;
 
+    CREATE TABLE collections (
+        n INTEGER PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, length INTEGER NOT NULL, UNIQUE (owner, name));
     CREATE TABLE vectors (
-        n INTEGER PRIMARY KEY, owner TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL,
-        vector BLOB NOT NULL, data BLOB NOT NULL, UNIQUE (owner, collection, id));
+        n INTEGER PRIMARY KEY, collection INTEGER NOT NULL REFERENCES collections (n) ON DELETE CASCADE,
+        id TEXT NOT NULL, vector BLOB NOT NULL, data BLOB NOT NULL, UNIQUE (collection, id));
     """,
 )
 

@@ -17,8 +17,6 @@ from functions.ports import Hit
 
 _encode = msgspec.json.Encoder().encode
 _decode: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])  # the caller's own data
-_FLOAT = array("f").itemsize
-
 Prepared = list[tuple[str, "array[float]", bytes]]
 
 
@@ -26,30 +24,37 @@ def prepare(items: Sequence[tuple[str, Sequence[float], dict[str, Any]]]) -> Pre
     return [(item_id, rules.unit(vector), _encode(data)) for item_id, vector, data in items]
 
 
-def _length(db: sqlite3.Connection, owner: str, collection: str) -> int | None:
-    row = db.execute(
-        "SELECT length(vector) FROM vectors WHERE owner = ? AND collection = ? LIMIT 1", (owner, collection)
-    ).fetchone()
-    return row[0] // _FLOAT if row else None
-
-
 def put_vectors(db: sqlite3.Connection, owner: str, collection: str, items: Prepared) -> None:
-    expected = _length(db, owner, collection)
+    if not items:
+        return
+    db.execute(
+        "INSERT OR IGNORE INTO collections (owner, name, length) VALUES (?, ?, ?)",
+        (owner, collection, len(items[0][1])),
+    )
+    n, expected = _find(db, owner, collection)
     for _, vector, _ in items:
-        expected = expected or len(vector)
         if len(vector) != expected:
             raise rules.wrong_length(len(vector), expected)
     db.executemany(
-        "INSERT OR REPLACE INTO vectors (owner, collection, id, vector, data) VALUES (?, ?, ?, ?, ?)",
-        [(owner, collection, item_id, vector.tobytes(), data) for item_id, vector, data in items],
+        "INSERT OR REPLACE INTO vectors (collection, id, vector, data) VALUES (?, ?, ?, ?)",
+        [(n, item_id, vector.tobytes(), data) for item_id, vector, data in items],
     )
+
+
+def _find(db: sqlite3.Connection, owner: str, collection: str) -> tuple[int | None, int]:
+    """The collection's row number and the length of its vectors; None when there is no such collection."""
+    row = db.execute("SELECT n, length FROM collections WHERE owner = ? AND name = ?", (owner, collection)).fetchone()
+    return row or (None, 0)
 
 
 def search_vectors(
     db: sqlite3.Connection, owner: str, collection: str, vector: Sequence[float], *, limit: int
 ) -> tuple[Hit, ...]:
     wanted = rules.unit(vector)
-    rows = db.execute("SELECT id, vector, data FROM vectors WHERE owner = ? AND collection = ?", (owner, collection))
+    n, expected = _find(db, owner, collection)
+    if n is not None and len(wanted) != expected:
+        raise rules.wrong_length(len(wanted), expected)
+    rows = db.execute("SELECT id, vector, data FROM vectors WHERE collection = ?", (n,))
     nearest = heapq.nsmallest(limit, ((-_similarity(wanted, stored), item_id, data) for item_id, stored, data in rows))
     return tuple(Hit(id=item_id, score=-negative, data=_decode.decode(data)) for negative, item_id, data in nearest)
 
@@ -57,16 +62,12 @@ def search_vectors(
 def _similarity(wanted: "array[float]", stored: bytes) -> float:
     other = array("f")
     other.frombytes(stored)
-    if len(other) != len(wanted):
-        raise rules.wrong_length(len(wanted), len(other))
     return rules.cosine(wanted, other)
 
 
 def delete_vectors(db: sqlite3.Connection, owner: str, collection: str, ids: Sequence[str] | None) -> None:
+    n, _ = _find(db, owner, collection)
     if ids is None:
-        db.execute("DELETE FROM vectors WHERE owner = ? AND collection = ?", (owner, collection))
+        db.execute("DELETE FROM collections WHERE n = ?", (n,))
         return
-    db.executemany(
-        "DELETE FROM vectors WHERE owner = ? AND collection = ? AND id = ?",
-        [(owner, collection, item_id) for item_id in ids],
-    )
+    db.executemany("DELETE FROM vectors WHERE collection = ? AND id = ?", [(n, item_id) for item_id in ids])
