@@ -204,10 +204,9 @@ _ADVANCE = """
     WHERE owner = given.column1 AND id = given.column2 AND epoch = given.column3
     AND last_seq = coalesce(given.column4, last_seq) AND status IN ('queued', 'running')"""
 # CROSS JOIN is SQLite's way to say: go through the given rows and look each run up, not the other way round.
-_INSERT = """
-    INSERT INTO events SELECT n, given.column3, given.column4 FROM {given} AS given
-    CROSS JOIN runs ON owner = given.column1 AND id = given.column2"""
-_STOP_REQUESTED = "SELECT owner, id FROM runs WHERE (owner, id) IN {given} AND stop_requested"
+_LOOKED_UP = "FROM {given} AS given CROSS JOIN runs ON owner = given.column1 AND id = given.column2"
+_INSERT = f"INSERT INTO events SELECT n, given.column3, given.column4 {_LOOKED_UP}"
+_STOP_REQUESTED = f"SELECT owner, id {_LOOKED_UP} WHERE stop_requested"
 
 
 # -- the end ----------------------------------------------------------------------------------------------------

@@ -74,9 +74,18 @@ MIGRATIONS = (
 
 def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
     """A connection in autocommit mode: whoever writes says BEGIN IMMEDIATE."""
-    db = sqlite3.connect(
+    db = _connect(path)
+    _set_up(db, writes=writes)
+    return db
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
         path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
     )
+
+
+def _set_up(db: sqlite3.Connection, *, writes: bool) -> None:
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
@@ -84,7 +93,6 @@ def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
     if not writes:
         db.execute("PRAGMA query_only = ON")
         db.create_function("says", 2, says, deterministic=True)
-    return db
 
 
 def open_file(path: Path) -> sqlite3.Connection:
@@ -96,8 +104,9 @@ def open_file(path: Path) -> sqlite3.Connection:
         path.chmod(0o600)
     except OSError as exc:
         raise ParleyError(f"The store's file cannot be opened for writing: {exc.strerror}.") from exc
-    db = connect(path, writes=True)
+    db = _connect(path)
     try:
+        _set_up(db, writes=True)
         if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise ParleyError("The store needs a local disk: SQLite's WAL mode does not work on this file system.")
         migrate(db)

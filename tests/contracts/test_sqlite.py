@@ -1,0 +1,270 @@
+"""What only a file can do: its mode, its schema, other processes, and kill -9."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.adapters.sqlite import SqliteStore
+from functions.adapters.sqlite_schema import MIGRATIONS
+from functions.chat.messages import new_id
+from functions.errors import Conflict, ParleyError
+from tests.contracts.makers import a_chat, a_message, a_turn, begun_chat, claimed, deltas, finished_chat
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def run_python(code: str, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+    )  # fmt: skip
+
+
+async def test_the_file_and_its_companions_are_private(tmp_path: Path, owner: str) -> None:
+    path = tmp_path / "new" / "parley.db"
+    store = await SqliteStore.open(path)
+    await store.create_chat(owner, a_chat())
+
+    files = sorted(file.name for file in path.parent.iterdir())
+    assert files == ["parley.db", "parley.db-shm", "parley.db-wal"]
+    assert {mode(path.parent / name) for name in files} == {0o600}
+    assert mode(path.parent) == 0o700
+    await store.close()
+
+
+async def test_an_existing_file_is_made_private(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    path.touch(mode=0o644)
+
+    await (await SqliteStore.open(path)).close()
+
+    assert mode(path) == 0o600
+
+
+async def test_what_was_stored_is_there_after_reopening(tmp_path: Path, owner: str) -> None:
+    first = await SqliteStore.open(tmp_path / "parley.db")
+    chat, run = await finished_chat(first, owner)
+    await first.close()
+
+    second = await SqliteStore.open(tmp_path / "parley.db")
+
+    assert await second.get_run(owner, run.id) == run
+    assert len((await second.list_messages(owner, chat.id)).data) == 2
+    await second.close()
+
+
+async def test_a_file_of_a_newer_parley_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    await (await SqliteStore.open(path)).close()
+    with sqlite3.connect(path) as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    db.close()
+
+    with pytest.raises(ParleyError, match="newer Parley"):
+        await SqliteStore.open(path)
+
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
+    db.close()
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    path.write_text("These are my notes, and no database at all.\n" * 100)
+
+    with pytest.raises(ParleyError, match="no usable SQLite database"):
+        await SqliteStore.open(path)
+
+    assert path.read_text().startswith("These are my notes")
+
+
+async def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ParleyError, match="cannot be opened"):
+        await SqliteStore.open(tmp_path)
+
+
+async def test_four_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
+    code = "import asyncio, sys; from functions.adapters.sqlite import SqliteStore as S\n"
+    code += "async def main():\n  await (await S.open(sys.argv[1])).close()\nasyncio.run(main())"
+
+    processes = [run_python(code, str(tmp_path / "parley.db")) for _ in range(4)]
+
+    assert [await asyncio.to_thread(process.wait) for process in processes] == [0] * 4
+    for process in processes:
+        process.stdout.close()  # type: ignore[union-attr]
+
+
+ADD_AND_BEGIN = """
+import asyncio, sys
+from functions.adapters.sqlite import SqliteStore
+from functions.errors import Conflict
+from tests.contracts.makers import a_message, a_turn
+
+async def main(path, owner, chat_id, message_id):
+    store = await SqliteStore.open(path)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    turn = a_turn(owner, chat_id, message=a_message(chat_id, id=message_id))
+    begun, *added = await asyncio.gather(
+        store.begin_turn(owner, turn), *(store.add(owner, "k", 1, limit=150) for _ in range(100)))
+    print(begun[1], sum(total is not None for total in added), begun[0].id)
+    await store.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_conditions_hold_between_processes(tmp_path: Path, owner: str) -> None:
+    path = tmp_path / "parley.db"
+    store = await SqliteStore.open(path)
+    chat = a_chat()
+    await store.create_chat(owner, chat)
+    arguments = [sys.executable, "-c", ADD_AND_BEGIN, str(path), owner, chat.id, new_id()]
+    processes = [
+        await asyncio.create_subprocess_exec(
+            *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for process in processes:
+        assert await process.stdout.readline() == b"ready\n"  # type: ignore[union-attr]
+
+    outputs = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+
+    lines = [output.decode().split() for output, _ in outputs]
+    assert sorted(line[0] for line in lines) == ["False", "True"]
+    assert sum(int(line[1]) for line in lines) == 150
+    assert len({line[2] for line in lines}) == 1
+    assert await store.add(owner, "k", 0) == 150
+    await store.close()
+
+
+WRITE_FOREVER = """
+import asyncio, sys
+from functions.adapters.sqlite import SqliteStore
+from tests.contracts.makers import a_turn, claimed, deltas
+
+async def main(path, owner):
+    store = await SqliteStore.open(path)
+    run, _ = await store.begin_turn(owner, a_turn(owner, None))
+    run = await claimed(store, owner, run)
+    print(run.id, flush=True)
+    seq = 2
+    while True:
+        await store.append_events(owner, run.id, run.epoch, deltas(seq, "x" * 200), lease_until_ms=9)
+        print(seq, flush=True)
+        seq += 1
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("acknowledged", [1, 60, 300])
+async def test_an_acknowledged_write_survives_kill_9(tmp_path: Path, owner: str, acknowledged: int) -> None:
+    path = tmp_path / "parley.db"
+    process = run_python(WRITE_FOREVER, str(path), owner)
+    assert process.stdout is not None
+
+    def read_and_kill() -> list[str]:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(acknowledged + 1)]
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        return [*lines, *process.stdout]
+
+    run_id, *seqs = (line.strip() for line in await asyncio.to_thread(read_and_kill))
+    process.stdout.close()
+
+    store = await SqliteStore.open(path)
+    stored = [event.seq for event in await store.read_events(owner, run_id)]
+    run = await store.get_run(owner, run_id)
+    await store.close()
+    assert process.returncode == -signal.SIGKILL
+    # Written at most one more than acknowledged, and never half.
+    assert len(stored) - 1 - len(seqs) in (0, 1)
+    assert stored == list(range(1, run.last_seq + 1))
+
+
+async def test_a_deleted_chat_is_overwritten_in_the_file(tmp_path: Path, owner: str) -> None:
+    store = await SqliteStore.open(tmp_path / "parley.db")
+    chat = a_chat(title="a-secret-title")
+    await store.create_chat(owner, chat)
+    await store.begin_turn(owner, a_turn(owner, chat.id, message=a_message(chat.id, content="a-secret-text" * 1000)))
+    await store.delete_chat(owner, chat.id)
+    await store.close()  # moves the write-ahead log into the file
+
+    content = (tmp_path / "parley.db").read_bytes()
+
+    assert b"a-secret" not in content
+
+
+async def test_one_failure_in_a_mixed_batch_hurts_nobody(tmp_path: Path, owner: str) -> None:
+    store = await SqliteStore.open(tmp_path / "parley.db")
+    chat, run = await begun_chat(store, owner)
+    run = await claimed(store, owner, run)
+    calls: list[Any] = []
+    for seq in range(2, 12):
+        calls += [
+            store.append_events(owner, run.id, run.epoch, deltas(seq, "x"), lease_until_ms=9),
+            store.create_chat(owner, a_chat(id=chat.id)),
+            store.append_events(owner, run.id, 77, deltas(seq, "x"), lease_until_ms=9),
+            store.add(owner, "k", 1),
+        ]
+
+    results = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert results[0::4] == [False] * 10
+    assert all(isinstance(result, Conflict) for result in results[1::4])
+    assert all(isinstance(result, ParleyError) for result in results[2::4])
+    assert results[3::4] == list(range(1, 11))
+    assert (await store.get_run(owner, run.id)).last_seq == 11
+    await store.close()
+
+
+async def test_a_locked_file_gives_a_clear_error_and_works_again(
+    tmp_path: Path, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.adapters.sqlite_schema.BUSY_MS", 10)
+    store = await SqliteStore.open(tmp_path / "parley.db")
+    other = sqlite3.connect(tmp_path / "parley.db", isolation_level=None, check_same_thread=False)
+    await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
+
+    with pytest.raises(ParleyError, match="could not answer") as caught:
+        await store.create_chat(owner, a_chat())
+    with pytest.raises(ParleyError, match="could not answer"):
+        await store.ready()
+    await asyncio.to_thread(other.execute, "ROLLBACK")
+    other.close()
+    await store.create_chat(owner, a_chat())
+
+    assert caught.value.code == "store_unavailable"
+    await store.close()
+
+
+async def test_the_frequent_statements_go_through_indexes(tmp_path: Path) -> None:
+    from functions.adapters import sqlite_chats, sqlite_runs
+
+    await (await SqliteStore.open(tmp_path / "parley.db")).close()
+    db = sqlite3.connect(tmp_path / "parley.db")
+
+    def plan(statement: str, arguments: list[Any]) -> str:
+        return " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", arguments))
+
+    assert "chats_recent" in plan(sqlite_chats._ALL_RECENT, ["o", 0, 1, "", 2])
+    assert "TEMP B-TREE" not in plan(sqlite_chats._ALL_RECENT, ["o", 0, 1, "", 2])
+    for template, width in ((sqlite_runs._ADVANCE, 6), (sqlite_runs._INSERT, 4), (sqlite_runs._STOP_REQUESTED, 2)):
+        statement, values = sqlite_runs._filled(template, width, [(None,) * width] * 64)
+        assert "SCAN runs" not in plan(statement, values)
+    assert "SCAN jobs" not in plan("SELECT id FROM jobs WHERE due_ms <= ? ORDER BY due_ms, id LIMIT 1", [1])
+    db.close()
