@@ -32,6 +32,7 @@ Fault = Literal[
     "error_frame",  # a data frame with an error
     "malformed",  # a frame that is not JSON
     "stall",  # it says nothing more, ever
+    "pings",  # it says nothing more but comments, as a proxy does for a dead engine
     "never_ends",  # tokens without end
     "no_terminator",  # [DONE], and then the body stays open
     "wrong_type",  # 200 with a web page
@@ -102,12 +103,13 @@ class Gate:
 
     def __init__(self, engine: "SimulatedEngine") -> None:
         self._engine = engine
-        self._at: int | None = None
+        self._at: int | None = None  # -1: before the headers
         self._open = asyncio.Event()
         self._open.set()
         self.waiting = 0
 
     def hold(self, before_token: int = 0) -> None:
+        """-1 holds the headers as well."""
         self._at = before_token
         self._open.clear()
 
@@ -224,6 +226,10 @@ class SimulatedEngine:
     def cold_left_s(self, scenario: Scenario) -> float:
         return max(0.0, scenario.cold_s - (time.monotonic() - (self._called_at or 0.0))) if scenario.hold_cold else 0.0
 
+    def is_blocked(self) -> bool:
+        """A client has not read what was sent, and the socket takes no more."""
+        return any(not connection.writable.is_set() for connection in self._connections)
+
     def is_loading(self) -> bool:
         return time.monotonic() - self._born < self.scenario.loading_s
 
@@ -243,8 +249,8 @@ class _Connection(asyncio.Protocol):
         self._received = b""
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self.writable = asyncio.Event()
+        self.writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
@@ -258,10 +264,11 @@ class _Connection(asyncio.Protocol):
         self._engine.changed()
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self.writable.clear()
+        self._engine.changed()
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self.writable.set()
 
     def abort(self) -> "asyncio.Task[None] | None":
         self._transport.abort()
@@ -286,6 +293,7 @@ class _Connection(asyncio.Protocol):
     def _route(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         engine = self._engine
         engine.stats.paths.append(path)
+        engine.changed()
         if engine.api_key and headers.get("authorization") != f"Bearer {engine.api_key}" and path != "/health":
             self._answer(401, _problem(f"{SECRET}: Invalid API key", "authentication_error", 401))
         elif (method, path) == ("POST", "/v1/chat/completions"):
@@ -366,6 +374,7 @@ class _Connection(asyncio.Protocol):
             await asyncio.sleep(cold_s)
         if scenario.ttft_ms:
             await asyncio.sleep(scenario.ttft_ms / 1000)
+        await self._engine.gate(-1)
         if not asked.get("stream"):
             return await self._whole(scenario, asked)
         self._transport.write(
@@ -388,8 +397,8 @@ class _Connection(asyncio.Protocol):
             out.token(text)
             produced += 1
             self._engine.stats.tokens += 1
-            if not self._writable.is_set():
-                await self._writable.wait()
+            if not self.writable.is_set():
+                await self.writable.wait()
         await self._engine.gate(produced)  # between the last token and the end
         self._finish(out, scenario, asked, produced)
         if scenario.fault == "no_terminator":
@@ -404,6 +413,10 @@ class _Connection(asyncio.Protocol):
             case "stall":
                 out.flush()
                 await asyncio.Event().wait()
+            case "pings":
+                while True:
+                    out.raw(b": ping\n\n")
+                    await asyncio.sleep(0.005)
             case "error_frame":
                 error = {"message": f"{SECRET}: CUDA out of memory", "type": "InternalServerError", "code": 500}
                 out.data(json.dumps({"error": error}).encode())

@@ -8,10 +8,13 @@ Does not know which model to want or what to do without it. Sends nothing about 
 """
 
 import hashlib
+import ssl
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from functions.chat.messages import Struct
@@ -21,6 +24,9 @@ HUB = "https://huggingface.co"
 CONNECT_SECONDS = 3.0  # a machine without network must not wait for its demo
 READ_SECONDS = 30.0
 ATTEMPTS = 5  # without any progress in between
+RETRY_SECONDS = 0.2
+# Not every OSError: one that comes from the disk names no network, and no retry helps
+NETWORK_ERRORS = (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException, ssl.SSLError)
 CHUNK_BYTES = 1 << 20
 
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
@@ -51,6 +57,8 @@ class WrongChecksum(ParleyError):
 
 def fetch(file: HubFile, folder: Path, *, hub: str = HUB, progress: Progress = lambda done, total: None) -> Path:
     """The path of the whole, checked file. Blocks. Raises Unreachable, WrongChecksum or OSError (the disk)."""
+    if not hub.startswith(("https://", "http://")):
+        raise ValueError("the model hub's address must be http(s)")
     target = folder / file.name
     if target.exists():
         return target
@@ -65,12 +73,33 @@ def fetch(file: HubFile, folder: Path, *, hub: str = HUB, progress: Progress = l
     return target
 
 
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """No redirect is followed: an answer is all we want to know."""
+
+
 def _knock(url: str) -> None:
+    """Is there a hub, with this file? In a thread of its own, since no timeout bounds the look-up of a name."""
+    answers: list[int | None] = []
+    thread = threading.Thread(target=lambda: answers.append(_status(url)), daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if not answers or answers[0] is None:
+        raise Unreachable("The model hub cannot be reached.")
+    if answers[0] >= 400:
+        raise Unreachable("The model hub does not have the model.")
+
+
+def _status(url: str) -> int | None:
+    opener = urllib.request.build_opener(_StayHere)
     try:
-        with _open(url, {}, method="HEAD", timeout=CONNECT_SECONDS):
-            pass
-    except (OSError, HTTPException) as exc:
-        raise Unreachable("The model hub cannot be reached.") from exc
+        with _open(url, {}, method="HEAD", timeout=CONNECT_SECONDS, opener=opener) as response:
+            return response.status
+    except urllib.error.HTTPError as answer:
+        answer.close()
+        return answer.code
+    except (OSError, HTTPException):
+        return None
 
 
 def _complete(file: HubFile, part: Path, hub: str, progress: Progress) -> None:
@@ -78,17 +107,14 @@ def _complete(file: HubFile, part: Path, hub: str, progress: Progress) -> None:
     failures = 0
     while (have := _size(part)) < file.size:
         try:
-            for chunk in _rest(file.url(hub), part, have):
-                progress(chunk, file.size)
-        except (OSError, HTTPException) as exc:
-            if _is_disk_error(exc):
-                raise
-            failures = 0 if _size(part) > have else failures + 1
-            if failures >= ATTEMPTS:
-                raise Unreachable("The download of the model broke off. It will go on from there next time.") from exc
-        else:
-            if _size(part) == have:
-                raise Unreachable("The model hub sent nothing.")
+            for done in _rest(file.url(hub), part, have):
+                progress(done, file.size)
+        except NETWORK_ERRORS:
+            pass  # the next attempt goes on from what has come
+        failures = 0 if _size(part) > have else failures + 1
+        if failures >= ATTEMPTS:
+            raise Unreachable("The download of the model broke off. It goes on from there at the next start.")
+        time.sleep(failures * RETRY_SECONDS)
 
 
 def _rest(url: str, part: Path, have: int) -> Iterator[int]:
@@ -104,18 +130,18 @@ def _rest(url: str, part: Path, have: int) -> Iterator[int]:
                 yield done
 
 
-def _open(url: str, headers: dict[str, str], *, timeout: float, method: str = "GET"):  # type: ignore[no-untyped-def]  # urllib has no name for it
-    if not url.startswith(("https://", "http://")):
-        raise ValueError("the model hub's address must be http(s)")
+def _open(
+    url: str,
+    headers: dict[str, str],
+    *,
+    timeout: float,
+    method: str = "GET",
+    opener: urllib.request.OpenerDirector | None = None,
+) -> HTTPResponse:
     headers = {"User-Agent": "parley", "Accept-Encoding": "identity", **headers}
-    request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 (checked above)
-    return urllib.request.urlopen(request, timeout=timeout)  # noqa: S310
-
-
-def _is_disk_error(exc: Exception) -> bool:
-    """Of all OSErrors, those that come from writing the file: they name no network, and no retry helps."""
-    network = (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException)
-    return not isinstance(exc, network)
+    request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 (fetch has checked)
+    response: HTTPResponse = (opener or urllib.request.build_opener()).open(request, timeout=timeout)
+    return response
 
 
 def _size(path: Path) -> int:

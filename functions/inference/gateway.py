@@ -467,15 +467,11 @@ def _too_slow() -> UpstreamError:
 
 def _no_connection(node: Node) -> _NotYet:
     """Nobody listens: a node that starts, or one that is gone."""
-    if _may_be_starting(node):
+    if node.may_be_starting:
         node.mark("warming")
         return _NotYet("waking", _unavailable())
     node.mark("unreachable")
     return _NotYet("retrying", _unavailable())
-
-
-def _may_be_starting(node: Node) -> bool:
-    return node.state == "warming" or (node.serverless and node.state != "warm")
 
 
 async def _refusal(node: Node, response: aiohttp.ClientResponse) -> _NotYet | ParleyError:
@@ -505,7 +501,7 @@ async def _refusal(node: Node, response: aiohttp.ClientResponse) -> _NotYet | Pa
 
 
 def _down(node: Node, status: int, after_s: float | None) -> _NotYet:
-    if status == 503 or _may_be_starting(node):  # 503 is what Modal answers until a container is ready
+    if status == 503 or node.may_be_starting:  # 503 is what Modal answers until a container is ready
         node.mark("warming")
         return _NotYet("waking", _unavailable(), after_s)
     return _NotYet("retrying", _unavailable(), after_s)

@@ -176,6 +176,7 @@ class LocalEngine:
 
     async def start(self) -> None:
         """Comes back at once; the model loads meanwhile, and the node says `warming`."""
+        self.node.is_kept = True
         self.node.mark("warming")
         self._keeper = asyncio.create_task(self._keep())
 
@@ -186,6 +187,7 @@ class LocalEngine:
             raise self._failure
 
     async def stop(self) -> None:
+        self.node.is_kept = False
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -271,6 +273,7 @@ class LocalEngine:
             await process.wait()
 
     def _give_up(self) -> None:
+        self.node.is_kept = False
         self.node.mark("unreachable")
         self._failure = UpstreamError(f"The model {self._path.name} could not be loaded.")
         self._failure.add_note("\n".join(self._last_words))

@@ -81,6 +81,7 @@ class Node:
         self.kind: NodeKind = kind
         self.is_known = bool(models)  # what it serves
         self.models = tuple(models) or (ServedModel(id=DEFAULT_MODEL, name=self.name),)
+        self.is_kept = False  # somebody starts it again when it dies: silence means that it is on its way
         self.outstanding = 0
         self._declared = {model.id: model for model in models}
         self._state: NodeState = state or ("cold" if self.serverless else "unreachable")
@@ -105,6 +106,11 @@ class Node:
         """What it is now, as far as one can know without asking: a serverless node left alone goes back to sleep."""
         asleep = self.serverless and self._state == "warm" and not self.outstanding
         return "cold" if asleep and self._now() - self._seen_at > self._idle_seconds else self._state
+
+    @property
+    def may_be_starting(self) -> bool:
+        """Does it make sense to wait for it, when nobody listens there?"""
+        return self.is_kept or self.state == "warming" or (self.serverless and self.state != "warm")
 
     def mark(self, state: NodeState) -> None:
         if state == "warm":
@@ -210,9 +216,7 @@ async def probe(node: Node, session: aiohttp.ClientSession) -> None:
         kind = _kind_of(cards)
         context = await _props_context(node, session) if kind == "llama.cpp" else 0
     except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError, OSError):
-        # An engine of ours that is on its way up refuses connections until it listens.
-        if node.state != "warming":
-            node.mark("unreachable")
+        node.mark("warming" if node.may_be_starting else "unreachable")
         return
     node.learn(kind, [_served(card, context) for card in cards])
     node.mark("warm")

@@ -113,7 +113,7 @@ class _Frame(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     timings: _Timings | None = None  # llama.cpp
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()  # of any shape
 
 
 _decode = msgspec.json.Decoder(_Frame).decode
@@ -160,8 +160,8 @@ class Reply:
             frame = _decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
             raise broken_answer() from exc
-        if frame.error is not None:
-            raise stream_error(bytes(frame.error))
+        if (error := bytes(frame.error)) and error != b"null":
+            raise stream_error(error)
         if frame.usage is not None:
             self._usage = frame.usage
         if frame.timings is not None:
