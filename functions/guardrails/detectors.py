@@ -7,6 +7,7 @@ same result as the whole text. Works on the normalised view (view.py); knows not
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import Final
 
 import ahocorasick
 
-from functions.guardrails.patterns import Pattern, Run, partial, table
+from functions.guardrails.patterns import ALNUM, Pattern, Run, partial, table
 from functions.guardrails.policy import BANNED, PII, SECRETS
 from functions.guardrails.view import view_of
 from functions.settings import HOLD_BACK_CHARS
@@ -64,13 +65,13 @@ class _Rule:
     @cached_property
     def whole(self) -> re.Pattern[str]:
         p = self.pattern
-        return re.compile(p.before + p.core + (f"(?!{p.after})" if p.after else ""))
+        return re.compile(f"{p.before}(?:{p.core})" + (f"(?!{p.after})" if p.after else ""))
 
     @cached_property
     def beginning(self) -> re.Pattern[str]:
         """Matches when all the rest of the text is the beginning of a match (or of what must not follow one)."""
         p = self.pattern
-        return re.compile(p.before + partial(p.core + (f"(?:{p.after})?" if p.after else "")) + r"\Z")
+        return re.compile(p.before + partial(f"(?:{p.core})" + (f"(?:{p.after})?" if p.after else "")) + r"\Z")
 
     def hit(self, view: str, at: int, limit: int) -> Hit | None:
         if not (match := self.whole.match(view, at, limit)):
@@ -87,32 +88,40 @@ class Terms:
         self._trie = ahocorasick.Automaton(ahocorasick.STORE_LENGTH)
         for term in folded:
             self._trie.add_word(term)
-        self._shortest, self._longest = min(map(len, folded)), max(map(len, folded))
+        self._longest = max(map(len, folded))
+        sizes: dict[str, set[int]] = {}
+        for term in folded:
+            sizes.setdefault(term[0], set()).add(len(term))
+        self._sizes = {first: sorted(found, reverse=True) for first, found in sizes.items()}
         words = {term[0] for term in folded if re.match(_SPACED, term)}
         parts = [f"(?<!{_SPACED}){_one_of(words)}", _one_of({term[0] for term in folded} - words)]
         self._starts = re.compile("|".join(part for part in parts if not part.endswith("[]")))
         self._word = re.compile(_SPACED)
 
     def next(self, folded: str, at: int) -> int:
-        """The next place where a term begins, or is cut off by the end of the text."""
+        """The next place where a term stands, or is cut off by the end of the text."""
+        longest_prefix, end = self._trie.longest_prefix, len(folded)
         for match in self._starts.finditer(folded, at):
             start = match.start()
-            size = self._trie.longest_prefix(folded[start : start + self._longest])
-            if size >= self._shortest or start + size == len(folded):
+            size = longest_prefix(folded[start : start + self._longest])
+            if start + size == end or self._term(folded, start, size):
                 return start
-        return len(folded)
+        return end
 
     def at(self, folded: str, at: int, final: bool) -> int | Undecided:
         """The size of the longest term here, 0 for none."""
         if not self._starts.match(folded, at):
             return 0
-        size = int(self._trie.longest_prefix(folded[at : at + self._longest]))
+        size = self._trie.longest_prefix(folded[at : at + self._longest])
         if at + size == len(folded) and not final:
             return UNDECIDED
-        while size >= self._shortest:
-            if folded[at : at + size] in self._trie and not self._goes_on(folded, at + size):
+        return self._term(folded, at, size)
+
+    def _term(self, folded: str, at: int, most: int) -> int:
+        """The size of the longest whole term here that has at most `most` characters."""
+        for size in self._sizes[folded[at]]:
+            if size <= most and folded[at : at + size] in self._trie and not self._goes_on(folded, at + size):
                 return size
-            size -= 1
         return 0
 
     def _goes_on(self, folded: str, end: int) -> bool:
@@ -121,11 +130,18 @@ class Terms:
 
 def fold_terms(view: str) -> str:
     """Of the same length as the view, so that offsets hold."""
-    return view.lower().replace("ς", "σ").replace("\n", " ").replace("\t", " ").replace("\r", " ")
+    folded = view.lower()
+    return folded.replace("\n", " ") if "\n" in folded else folded
 
 
 def _one_of(chars: Collection[str]) -> str:
     return f"[{''.join(map(re.escape, sorted(chars)))}]"
+
+
+_ASCII = [chr(code) for code in range(128)]
+
+
+_NO_RULES: tuple[tuple[_Rule, ...], tuple[_Rule, ...]] = ((), ())
 
 
 class Detectors:
@@ -144,7 +160,8 @@ class Detectors:
         terms = tuple(terms)
         self._terms = Terms(terms) if BANNED in kinds and terms else None
         self._trigger = _trigger(rules)
-        self._rules = {chr(code): _starting(rules, chr(code)) for code in range(128)}
+        self._rules = {char: _starting(rules, char) for char in _ASCII}
+        self._all_rules = defaultdict(tuple, {char: (*runs, *others) for char, (runs, others) in self._rules.items()})
 
     def merged(self, hit: Hit, other: Hit) -> Hit:
         """One span for two that overlap: nothing of either is shown, and the graver one gives the name."""
@@ -156,26 +173,64 @@ class Detectors:
 
     def next(self, view: str, folded: str, at: int) -> int:
         """The next place from `at` where something may begin, else the end of the view."""
-        match = self._trigger.search(view, at) if self._trigger else None
-        place = match.start() if match else len(view)
+        place = self.next_pattern(view, at)
         return min(place, self._terms.next(folded, at)) if self._terms else place
 
+    def next_pattern(self, view: str, at: int) -> int:
+        match = self._trigger.search(view, at) if self._trigger else None
+        return match.start() if match else len(view)
+
+    def next_term(self, folded: str, at: int) -> int:
+        return self._terms.next(folded, at) if self._terms else len(folded)
+
     def at(self, view: str, folded: str, at: int, final: bool) -> Answer:
-        runs, others = self._rules.get(view[at], ((), ()))
+        runs, others = self._rules.get(view[at], _NO_RULES)
         limit = at + HOLD_BACK_CHARS
         waits = not final and len(view) < limit
-        if hits := [hit for rule in runs if (hit := rule.hit(view, at, limit))]:
-            return min(hits, key=lambda hit: hit.end)  # the one that a stream is certain of first
-        if waits and any(rule.beginning.match(view, at) for rule in (*runs, *others)):
-            return UNDECIDED
-        hits = [hit for rule in others if (hit := rule.hit(view, at, limit))]
+        best: Hit | None = None
+        for rule in runs:  # of several, the one that a stream is certain of first
+            hit = rule.hit(view, at, limit)
+            if hit and (best is None or hit.end < best.end):
+                best = hit
+        if best:
+            return best
+        if waits:
+            for rule in self._all_rules[view[at]]:
+                if rule.beginning.match(view, at):
+                    return UNDECIDED
+        return self._longest(others, view, folded, at, limit, final)
+
+    def _longest(self, rules: tuple[_Rule, ...], view: str, folded: str, at: int, limit: int, final: bool) -> Answer:
+        best: Hit | None = None
+        for rule in rules:
+            hit = rule.hit(view, at, limit)
+            if hit and (best is None or (hit.end, -_ORDER[hit.kind]) > (best.end, -_ORDER[best.kind])):
+                best = hit
         if self._terms:
             size = self._terms.at(folded, at, final)
             if isinstance(size, Undecided):
                 return UNDECIDED
-            if size:
-                hits.append(Hit(BANNED, at, at + size))
-        return max(hits, key=lambda hit: (hit.end, -_ORDER[hit.kind]), default=None)
+            if size and (best is None or at + size > best.end):
+                best = Hit(BANNED, at, at + size)
+        return best
+
+
+class Places:
+    """The places of one view where something may begin, in order. Does not search the same stretch twice."""
+
+    __slots__ = ("_detectors", "_folded", "_pattern", "_term", "_view")
+
+    def __init__(self, detectors: Detectors, view: str, folded: str) -> None:
+        self._detectors, self._view, self._folded = detectors, view, folded
+        self._pattern = self._term = -1
+
+    def next(self, at: int) -> int:
+        """The first place from `at` on; `at` must not go back."""
+        if self._pattern < at:
+            self._pattern = self._detectors.next_pattern(self._view, at)
+        if self._term < at:
+            self._term = self._detectors.next_term(self._folded, at)
+        return min(self._pattern, self._term)
 
 
 def _starting(rules: list[_Rule], char: str) -> tuple[tuple[_Rule, ...], tuple[_Rule, ...]]:
@@ -185,6 +240,46 @@ def _starting(rules: list[_Rule], char: str) -> tuple[tuple[_Rule, ...], tuple[_
 
 
 def _trigger(rules: list[_Rule]) -> re.Pattern[str] | None:
-    """Where a match may begin, or may be about to at the end of the text. Passes over ordinary words quickly."""
-    heads = dict.fromkeys(rule.pattern.before + partial(rule.pattern.head) for rule in rules)
-    return re.compile("|".join(heads)) if heads else None
+    """Where a match may begin, or be about to at the end of the text: a superset that passes over ordinary words.
+
+    One class of first characters, which `re` searches for quickly, then what may follow each of them.
+    """
+    inside, anywhere = (
+        _alternatives([rule for rule in rules if (rule.pattern.before != "") is bounded]) for bounded in (True, False)
+    )
+    firsts = {char for found in (inside, anywhere) for chars in found.values() for char in chars}
+    if not firsts:
+        return None
+    parts = [rf"(?<={_one_of(chars)}){after}" for after, chars in inside.items()]
+    free = [rf"(?<={_one_of(chars)}){after}" for after, chars in anywhere.items()]
+    bounded = [rf"(?<!{ALNUM}[\s\S])(?:{'|'.join(parts)})"] if parts else []
+    return re.compile(f"{_one_of(firsts)}(?:{'|'.join(bounded + free)})")
+
+
+def _alternatives(rules: list[_Rule]) -> dict[str, set[str]]:
+    """What may follow a first character -> those first characters.
+
+    A head that begins with a class goes on as written; of one that begins with letters the second one is enough.
+    """
+    seconds: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {}
+    for rule in rules:
+        begins = re.compile(partial(rule.pattern.head))
+        follows = _after_first(rule.pattern.head)
+        for char in filter(begins.match, _ASCII):
+            if follows is None:
+                seconds.setdefault(char, set()).update(second for second in _ASCII if begins.match(char + second))
+            else:
+                found.setdefault(follows, set()).add(char)
+    for char, allowed in seconds.items():
+        found.setdefault(rf"(?:{_one_of(allowed)}|\Z)", set()).add(char)
+    return found
+
+
+def _after_first(head: str) -> str | None:
+    """What follows the first character of a head that begins with a class: `[a-z]{1,4}:` -> `[a-z]{0,3}:`."""
+    if not (match := re.fullmatch(r"(\[[^\]]+\])(?:\{(\d+)(?:,(\d+))?\})?(.*)", head)):
+        return None
+    one, least, most, rest = match.groups(default="")
+    again = "{" + ",".join(str(int(count) - 1) for count in (least, most) if count) + "}" if least else ""
+    return partial((one + again if again else "") + rest)

@@ -20,17 +20,27 @@ _NOT_NUMBER = rf"{NOT_INSIDE}(?<![0-9]\.)"  # also not the fraction of a decimal
 _NUMBER_ENDS = rf"{ALNUM}|\.[0-9]"
 _GAP = "[ .-]"
 
-_TOKEN = re.compile(r"\\.|\[(?:\\.|[^\]\\])+\]|\(\?i?:|[()|]|[*+?]|\{\d+(?:,\d*)?\}|.", re.DOTALL)
-_KEPT = re.compile(r"\(|\(\?i?:|[)|*+?]|\{.*\}")
+_ATOM = re.compile(
+    r"(?P<frame>\(\?i?:|[()|*+?]|(?<=\))\{[\d,]+\})"
+    r"|(?P<atom>\\.|\[(?:\\.|[^\]\\])+\]|.)(?:\{(?:\d+,)?(?P<most>\d+)\})?",
+    re.DOTALL,
+)
 
 
 def partial(source: str) -> str:
-    """The pattern of every beginning of a match: each single character may also be the end of the text.
+    r"""The pattern of every beginning of a match: at each single character the text may also end.
 
-    >>> partial("ab{2}")
-    '(?:a|\\\\Z)(?:b|\\\\Z){2}'
+    >>> print(partial("ab{2}"))
+    (?:a|\Z)(?:b{2}|b{0,2}\Z)
     """
-    return "".join(t if _KEPT.fullmatch(t) else rf"(?:{t}|\Z)" for t in _TOKEN.findall(source))
+    return _ATOM.sub(_may_end, source)
+
+
+def _may_end(match: re.Match[str]) -> str:
+    if match["frame"]:
+        return match[0]
+    fewer = f"{match['atom']}{{0,{match['most']}}}" if match["most"] else ""
+    return rf"(?:{match[0]}|{fewer}\Z)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ class Pattern:
 
     kind: str
     core: str
-    head: str  # how a match begins: enough to pass over ordinary text quickly
+    head: str  # how a match begins: one character, or enough of them to pass over ordinary words quickly
     before: str = NOT_INSIDE
     after: str = ""
     check: Check | None = None
@@ -87,10 +97,12 @@ _RANGES = (  # issuer ranges: first, last, digits in a number
     ("38", "39", (14, 16)),
     ("6011", "6011", (16, 17, 18, 19)),  # Discover
     ("644", "659", (16, 17, 18, 19)),
-    ("3528", "3589", (16, 17, 18, 19)),  # JCB
+    ("3500", "3599", (16, 17, 18, 19)),  # JCB
+    ("2131", "2131", (15,)),
+    ("1800", "1800", (15,)),
     ("62", "62", (16, 17, 18, 19)),  # UnionPay
     ("81", "81", (16, 17, 18, 19)),
-    ("2200", "2204", (16, 17, 18, 19)),  # Mir
+    ("2200", "2204", (16, 19)),  # Mir
     ("60", "60", (16,)),  # RuPay
     ("82", "82", (16,)),
     ("50", "50", (13, 14, 15, 16, 17, 18, 19)),  # Maestro
@@ -130,7 +142,7 @@ def is_iban(text: str) -> int:
     from stdnum import iban  # noqa: PLC0415
 
     places = [i for i, c in enumerate(text) if c.isalnum()]
-    size = _IBAN_LENGTHS[text[:2]]
+    size = _IBAN_LENGTHS[text[:2].upper()]
     if len(places) < size:
         return 0
     end = places[size - 1] + 1
@@ -165,25 +177,34 @@ def is_email(text: str) -> int:
     return 0 if text.startswith("git@") else len(text)  # git@github.com:… is an address of a machine
 
 
-def phone_check(regions: tuple[str, ...]) -> Check:
-    """Valid by the numbering plan, and written like a phone number: a bare run of digits is rarely one."""
+_DATE = re.compile(r"(?:18|19|20)[0-9]{2}[ .-](?:0?[1-9]|1[0-2])[ .-]")
+_AMERICAN = re.compile(r"\(?[2-9][0-9]{2}\)?[ .-]{1,2}[0-9]{3}[ .-][0-9]{4}(?:x[0-9]+)?")
 
-    def valid(text: str) -> bool:
+
+def phone_check(regions: tuple[str, ...]) -> Check:
+    """Written like a phone number and possible by a numbering plan; a bare run of digits is rarely one."""
+
+    def is_phone(text: str) -> bool:
         import phonenumbers  # noqa: PLC0415 - the metadata of every country
 
-        for region in (None,) if text.startswith("+") else regions:
+        abroad = text.startswith("+")
+        for region in (None,) if abroad else regions:
             try:
                 number = phonenumbers.parse(text, region)
             except phonenumbers.NumberParseException:
                 continue
-            if phonenumbers.is_valid_number(number):
+            if phonenumbers.is_valid_number(number) or (abroad and phonenumbers.is_possible_number(number)):
                 return True
         return False
 
     def check(text: str) -> int:
+        if len(_digits(text)) > 15 or _DATE.match(text):  # longer than any plan allows
+            return 0
+        if _AMERICAN.fullmatch(text):  # the shape is enough: people mistype, and models invent
+            return len(text)
         end = len(text)
         while end > 6:  # "555-0132 20" is a number and then something else: try without the last group
-            if valid(text[:end]):
+            if is_phone(text[:end]):
                 return end
             end = max(text.rfind(gap, 0, end) for gap in " .-/)")
         return 0
@@ -210,7 +231,7 @@ def is_very_random(text: str) -> int:
 
 
 def _cards() -> list[Pattern]:
-    first, four = "[2-68]", "[ .-]{0,3}[0-9]{4}"
+    first, four = "[1-68]", "[ .-]{0,3}[0-9]{4}"
     joined = [  # in one piece, or in the groups that are printed on cards
         f"{first}[0-9]{{12,18}}",
         f"{first}[0-9]{{3}}(?:{four}){{2}}[ .-]{{0,3}}[0-9]{{1,4}}",
@@ -236,28 +257,32 @@ def _ibans() -> list[Pattern]:
     for code in sorted(_IBAN_LENGTHS):
         by_letter[code[0]] = by_letter.get(code[0], "") + code[1]
     country = "(?:" + "|".join(f"{a}[{b}]" for a, b in by_letter.items()) + ")"
-    return [Pattern("iban", rf"{country}[0-9]{{2}}(?:[ -]?[0-9A-Z]){{11,30}}", f"{country}[0-9]", check=is_iban)]
+    small = country.lower()  # typed by hand, without groups
+    return [
+        Pattern("iban", rf"{country}[0-9]{{2}}(?:[ -]?[0-9A-Z]){{11,30}}", "[A-Z]{2}[0-9]", check=is_iban),
+        Pattern("iban", rf"{small}[0-9]{{2}}[0-9a-z]{{11,30}}", "[a-z]{2}[0-9]", check=is_iban),
+    ]
 
 
 def _other_pii(regions: tuple[str, ...]) -> list[Pattern]:
     date = "(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
     octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-    phone, digit = phone_check(regions), "[0-9]"
+    phone, extension, digit = phone_check(regions), "(?:x[0-9]{1,5})?", "[0-9]"
     not_ip = "(?<![0-9A-Za-z.])"
     return [
         Pattern("cn_resident_id", rf"[1-9][0-9]{{5}}[ -]?{date}[ -]?[0-9]{{3}}[0-9Xx]", "[1-9]",
                 _NOT_NUMBER, _NUMBER_ENDS, is_resident_id),
         Pattern("us_ssn", "[0-8][0-9]{2}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4}", "[0-8]",
                 rf"{_NOT_NUMBER}(?<![0-9]-)", rf"{_NUMBER_ENDS}|-[0-9]", is_ssn),
-        Pattern("phone", r"\+[ (]?[0-9](?:[ ()./-]{0,2}[0-9]){6,14}", r"\+", after=ALNUM, check=phone),
-        Pattern("phone", r"\(?[0-9]{2,5}\)?[ .-]{1,2}[0-9]{2,5}(?:[ .-]?[0-9]{2,6}){1,3}", r"(?:[0-9]|\([0-9])",
-                rf"{_NOT_NUMBER}(?<![0-9]-)(?<!\+)", rf"{_NUMBER_ENDS}|-[0-9]", phone),
+        Pattern("phone", r"\+[ (]?[0-9](?:[ ()./-]{0,2}[0-9]){6,14}" + extension, r"\+", after=ALNUM, check=phone),
+        Pattern("phone", r"\(?[0-9]{2,5}\)?[ .-]{1,2}[0-9]{2,5}(?:[ .-]?[0-9]{2,6}){1,3}" + extension,
+                r"(?:[0-9]|\([0-9])", rf"{_NOT_NUMBER}(?<![0-9]-)(?<!\+)", rf"{_NUMBER_ENDS}|-[0-9]", phone),
         Pattern("phone", "(?:86[ -]?)?1[3-9][0-9]{9}|0[0-9]{9,11}", digit, _NOT_NUMBER, _NUMBER_ENDS, phone),
         Pattern("ip", rf"{octet}(?:\.{octet}){{3}}", digit, not_ip, rf"{ALNUM}|\.[0-9]", is_ip),
         Pattern("ip", "[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]{1,34}(?:[0-9.]{1,11})?", "[0-9A-Fa-f]{1,4}:",
-                "(?<![0-9A-Za-z:.])", "[0-9A-Za-z:]", is_ip),
+                "(?<![0-9A-Za-z.])(?<![0-9A-Za-z:]:)", "[0-9A-Za-z:]", is_ip),
         Pattern("email", r"[0-9A-Za-z._%+-]{1,64}@(?:[0-9A-Za-z][0-9A-Za-z-]{0,40}\.){1,4}[A-Za-z]{2,18}",
-                "[0-9A-Za-z._%+-]", "(?<![0-9A-Za-z._%+-])", check=is_email),
+                "[0-9A-Za-z._%+-]{1,64}@", "(?<![0-9A-Za-z._%+-])", check=is_email),
     ]  # fmt: skip
 
 

@@ -162,7 +162,7 @@ class _Reader:
         value: Any = self._default
         for part in table.split("."):
             value = value[part]
-        return value[key]
+        return value.get(key)
 
     def _known(self, table: str, fields: set[str]) -> dict[str, Any]:
         values = self._table(table)

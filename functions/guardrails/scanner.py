@@ -13,12 +13,13 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from functions.guardrails.detectors import LEFT_CHARS, UNDECIDED, Answer, Detectors, Hit, Undecided
+from functions.guardrails.detectors import LEFT_CHARS, UNDECIDED, Answer, Detectors, Hit, Places, Undecided
 from functions.guardrails.patterns import Run
 from functions.guardrails.view import one_to_one, view_of
 from functions.settings import HOLD_BACK_CHARS
 
 DIGEST = 16  # hex characters: enough to see that two finds are the same, of no use for guessing
+_PIECE = 512
 _PRIOR_CHARS = 64  # enough raw text for LEFT_CHARS of view, invisible characters included
 
 
@@ -70,6 +71,8 @@ class Scanner:
         """What may be shown now."""
         if self.blocked or not text:
             return ""
+        if len(text) > _PIECE:  # any cut gives the same, and short pieces keep the work linear
+            return "".join([self.feed(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE)])
         view = one_to_one(text)
         if view is not None and not self._raw and not self._open:
             seen = self._left + view
@@ -141,7 +144,8 @@ class Scanner:
         left, detectors = len(self._left), self._detectors
         view = self._left + self._view
         folded = detectors.fold(view)
-        at = detectors.next(view, folded, left)
+        places = Places(detectors, view, folded)
+        at = places.next(left)
         while at < len(view):
             answer = detectors.at(view, folded, at, final)
             if isinstance(answer, Hit):
@@ -150,7 +154,7 @@ class Scanner:
                 break
             if isinstance(answer, Hit):
                 return self._act(answer, left), True
-            at = detectors.next(view, folded, at + 1)
+            at = places.next(at + 1)
         return self._take(self._raw_at(at - left)), False
 
     def _merge(self, hit: Hit, view: str, folded: str, final: bool) -> Answer:

@@ -78,12 +78,12 @@ def build_input_guard(policy: Policy) -> InputGuard:
 def _compose(library: ModuleType, policy: Policy) -> list[Any]:  # guardrails.Validator
     """The validators, in order; each sees what the one before it left of the text."""
 
-    @library.register_validator(name="parley/length", data_type="string")  # type: ignore[untyped-decorator]
+    @library.register_validator(name="parley/length", data_type="string")
     class Length(library.Validator):  # type: ignore[misc, name-defined]
         def _validate(self, value: str, metadata: dict[str, Any]) -> Any:
             return _answer(library, value, value, metadata, *_too_long(policy, value))
 
-    @library.register_validator(name="parley/rails", data_type="string")  # type: ignore[untyped-decorator]
+    @library.register_validator(name="parley/rails", data_type="string")
     class Rails(library.Validator):  # type: ignore[misc, name-defined]
         """Personal data, secrets and banned terms in one pass: overlapping finds become one span."""
 

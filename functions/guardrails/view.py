@@ -17,6 +17,8 @@ _DASHES = frozenset("\u2010\u2011\u2012\u2013\u2014\u2015\u2043\u2212\ufe58\ufe6
 _MARKS = ((0x0300, 0x036F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F))
 _SELECTORS = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF), (0x180B, 0x180F))
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0")  # Hangul fillers: letters by category, nothing on the screen
+# Sigma folds here, because str.lower() looks at its neighbours, and they may be in the next chunk.
+_SPECIAL = {"ß": "ss", "ẞ": "SS", "ς": "σ", "Σ": "σ"}
 _TABLE_MAX = 1 << 16  # a text of every code point must not grow the cache without end
 
 _NOT_ONE = "\ue000"  # what `translate` gives for a character that folds to none or to several
@@ -51,7 +53,7 @@ def fold(char: str) -> str:
         return str(digit)
     if char.isspace():
         return "\n" if char in "\u2028\u2029\x85" else " "
-    return {"ß": "ss", "ẞ": "SS", "ς": "σ"}.get(char) or _compatible(char)
+    return _SPECIAL.get(char) or _compatible(char)
 
 
 class _Table(dict[int, str]):
