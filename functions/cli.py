@@ -70,11 +70,12 @@ def dev(host: str, port: int, data: Path | None, no_browser: bool, verbose: bool
     settings = settings.model_copy(update=overrides)
     _refuse_open_door(settings, host)
     telemetry.configure("INFO" if verbose else "WARNING")
-    web = webbuild.ready(console)
+    web = settings.web or webbuild.ready(console)
     choice = choose_model(settings, console=console, hub=settings.model_hub)
     console.print(choice.why, style="dim")
-    asyncio_run = uvicorn.config.Config(app="", loop="auto").get_loop_factory()
-    with asyncio.Runner(loop_factory=asyncio_run) as runner:
+    loop_factory = uvicorn.Config(app="", loop="auto").get_loop_factory()
+    # uvicorn raises the signal again once it has shut down in order; for us that is the good end.
+    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory) as runner:
         sys.exit(runner.run(_serve(settings, choice, host, port, web, open_browser=not no_browser)))
 
 

@@ -8,6 +8,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from tests.house import House, open_house
+from tests.ministack import ministack as run_ministack
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +22,13 @@ def _no_blocking_calls() -> Iterator[BlockBuster]:
     """A blocking call of ours inside an event loop, of whichever thread, fails the test."""
     with blockbuster_ctx("functions") as blockbuster:
         yield blockbuster
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DynamoDB API on loopback: its address. One process for the whole session."""
+    with run_ministack(tmp_path_factory.mktemp("ministack")) as url:
+        yield url
 
 
 @pytest.fixture
