@@ -346,8 +346,9 @@ function happened(state: State, id: string, seq: number, event: RunEvent, at: nu
         status: 'complete',
         model: event.model,
       };
-      // A reader who looks at another branch meanwhile stays there.
-      const wasHere = thread.leaf === null || thread.leaf === event.user_message_id || thread.leaf === assistantId;
+      // A reader who looks at another branch meanwhile stays there; one at the end of this branch goes on with it.
+      const before = thread.messages[event.user_message_id ?? '']?.parent_id;
+      const wasHere = [null, event.user_message_id, assistantId, before].includes(thread.leaf);
       return put(state, {
         ...thread,
         messages: { ...thread.messages, [assistantId]: answer },

@@ -1,13 +1,22 @@
 /** The text of an answer: drawn by our own writer into a node that Preact leaves alone. */
 
-import { effect } from '@preact/signals';
+import { effect, signal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { t } from '../lib/i18n';
 import { prefersLessMotion } from '../lib/keys';
 import { soon } from '../lib/slices';
-import { Prose, type ProseLabels } from '../markdown/prose';
+import type { Prose, ProseLabels } from '../markdown/prose';
 import { Reveal } from '../markdown/reveal';
 import { runText } from '../store';
+
+/** The parser is a quarter of all our code and nobody needs it before the first answer: it comes right after the page. */
+const parser = signal<typeof import('../markdown/prose') | null>(null);
+import('../markdown/prose').then(
+  (module) => (parser.value = module),
+  () => {
+    // Plain text is shown instead, which is what Markdown was made for.
+  },
+);
 
 const labels = (): ProseLabels => {
   const words = t.peek();
@@ -43,13 +52,15 @@ export function Answer({ content, isLive }: Props) {
   const latest = useRef(content);
   latest.current = content;
 
+  const module = parser.value;
   useLayoutEffect(() => {
-    prose.current = new Prose(root.current!, labels());
+    if (module === null) return;
+    prose.current = new module.Prose(root.current!, labels());
     return () => (prose.current = undefined);
-  }, []);
+  }, [module]);
 
   useLayoutEffect(() => {
-    if (!isLive) return;
+    if (!isLive || module === null) return;
     const smooth = new Reveal(
       (text) => prose.current?.write(text),
       () => prose.current?.finish(latest.current),
@@ -62,7 +73,7 @@ export function Answer({ content, isLive }: Props) {
       stop();
       smooth.finish();
     };
-  }, [isLive]);
+  }, [isLive, module]);
 
   useLayoutEffect(() => {
     if (isLive) return;
@@ -76,6 +87,7 @@ export function Answer({ content, isLive }: Props) {
       node.textContent = content;
       node.classList.add('raw');
     }
+    if (module === null) return;
     return soon(() => {
       if (node.classList.contains('raw')) {
         node.textContent = '';
@@ -83,7 +95,7 @@ export function Answer({ content, isLive }: Props) {
       }
       prose.current?.finish(content);
     });
-  }, [isLive, content]);
+  }, [isLive, content, module]);
 
   return <div class="prose" ref={root} />;
 }

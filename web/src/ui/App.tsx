@@ -33,6 +33,7 @@ export function App() {
       {isCovered && <div class="scrim" onClick={() => (isDrawerOpen.value = false)} />}
       <main class={isEmpty ? 'main empty' : 'main'} inert={isCovered}>
         <Header isSideShown={isSideShown} />
+        {!isEmpty && <h1 class="sr-only">{title ?? t.value.untitled}</h1>}
         {isEmpty ? <Welcome /> : <Thread />}
         <div class="foot">
           <div class="column">

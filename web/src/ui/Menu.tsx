@@ -25,12 +25,14 @@ interface Props {
   menuClass?: string;
   onOpen?: () => void;
   tip?: string;
+  /** The button's own text is its name; `label` then names the menu alone. */
+  isNamedByText?: boolean;
 }
 
 const GAP = 6;
 const EDGE = 8;
 
-export function Menu({ label, class: className, children, items, align = 'start', header, menuClass = '', onOpen, tip }: Props) {
+export function Menu({ label, class: className, children, items, align = 'start', header, menuClass = '', onOpen, tip, isNamedByText = false }: Props) {
   const [isOpen, setOpen] = useState(false);
   const button = useRef<HTMLButtonElement>(null);
   const popup = useRef<HTMLDivElement>(null);
@@ -86,7 +88,7 @@ export function Menu({ label, class: className, children, items, align = 'start'
         ref={button}
         type="button"
         class={className}
-        aria-label={label}
+        aria-label={isNamedByText ? undefined : label}
         aria-haspopup="menu"
         aria-expanded={isOpen}
         data-tip={tip}

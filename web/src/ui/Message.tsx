@@ -161,7 +161,7 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
       {!isLive && (
         <div class={isLast ? 'actions shown' : 'actions'}>
           <Branches message={message} />
-          {message.content !== '' && <Copy text={() => message.content} />}
+          {message.content !== '' && !isBlocked && <Copy text={() => message.content} />}
           {!isRunning.value && (
             <button type="button" class="icon-button small" aria-label={words.regenerate} data-tip={words.regenerate} onClick={again}>
               <icons.Redo />

@@ -25,7 +25,8 @@ export function Models() {
   return (
     <Menu
       class="model"
-      label={`${t.value.model}: ${chosen.name}, ${stateName(chosen.state)}${chosen.demo ? `, ${t.value.demoBadge}` : ''}`}
+      label={t.value.chooseModel}
+      isNamedByText
       menuClass="models"
       onOpen={() => void refreshModels()}
       header={<p class="menu-title">{t.value.chooseModel}</p>}
@@ -46,8 +47,9 @@ export function Models() {
       }
     >
       <Dot state={chosen.state} />
-      <span class="model-name">{chosen.name}</span>
+      <span class="model-name">{chosen.name}</span>{' '}
       {chosen.demo && <span class="badge">{t.value.demoBadge}</span>}
+      <span class="sr-only">, {stateName(chosen.state)}. {t.value.chooseModel}</span>
       <Caret />
     </Menu>
   );

@@ -1,0 +1,21 @@
+import { defineConfig } from '@playwright/test';
+
+/** Against the built client, served by the scripted server with the real content policy. Uses the system's Chromium. */
+export default defineConfig({
+  testDir: 'tests/e2e',
+  outputDir: 'node_modules/.cache/playwright',
+  timeout: 15_000,
+  expect: { timeout: 5_000 },
+  fullyParallel: true,
+  workers: 2,
+  reporter: 'line',
+  use: {
+    locale: 'en-GB',
+    viewport: { width: 1280, height: 800 },
+    contextOptions: { reducedMotion: 'reduce' },
+    launchOptions: {
+      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+      args: ['--no-sandbox', '--disable-gpu'],
+    },
+  },
+});

@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { Page } from '@playwright/test';
+import { expect, test } from './fixtures';
+
+const source = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+interface Violation {
+  id: string;
+  nodes: { target: string[]; failureSummary: string }[];
+}
+
+/** WCAG 2.0 to 2.2, A and AA, and best practice. The debugger's way in, because the page's own policy allows no script. */
+async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(source);
+  const found = await page.evaluate(async () => {
+    const { axe } = window as unknown as { axe: { run: (options: object) => Promise<{ violations: Violation[] }> } };
+    const values = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+    return (await axe.run({ runOnly: { type: 'tag', values } })).violations;
+  });
+  return found.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id} ${target.join(' ')}: ${failureSummary}`));
+}
+
+const inBoth = ['light', 'dark'] as const;
+
+for (const colorScheme of inBoth) {
+  test.describe(colorScheme, () => {
+    test.use({ colorScheme });
+
+    test('empty, menu, settings and help', async ({ page, parley }) => {
+      await parley.open();
+      expect(await violations(page)).toEqual([]);
+      await page.locator('.model').click();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Control+,');
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Control+/');
+      expect(await violations(page)).toEqual([]);
+    });
+
+    test('waking, streaming, finished with code, table and formulas', async ({ page, parley }) => {
+      await parley.open();
+      await parley.say('wake up');
+      await page.locator('.waking').waitFor();
+      expect(await violations(page)).toEqual([]);
+      await expect(parley.answer.locator('.prose')).toContainText('Once');
+      expect(await violations(page)).toEqual([]);
+      await parley.finished();
+      await parley.say('A long answer');
+      await page.locator('.katex-display').waitFor();
+      await parley.finished();
+      expect(await violations(page)).toEqual([]);
+    });
+
+    test('errors, guardrails, editing and a branch', async ({ page, parley }) => {
+      await parley.open();
+      await parley.say('please fail');
+      await page.locator('.note.error').waitFor();
+      await parley.say('block this');
+      await page.locator('.note.shield').waitFor();
+      expect(await violations(page)).toEqual([]);
+      await parley.finished();
+      await page.getByRole('button', { name: 'Answer again' }).last().click();
+      await page.locator('.branches').waitFor();
+      parley.mock.refuse = { n: 1, match: /completion/, status: 500, code: 'internal', message: 'No.' };
+      await parley.finished();
+      await parley.say('not sent');
+      await page.locator('.turn.failed').waitFor();
+      await page.getByRole('button', { name: 'Edit' }).first().click();
+      expect(await violations(page)).toEqual([]);
+    });
+
+    test('sign-in', async ({ page, parley }) => {
+      parley.mock.token = 'secret';
+      await page.goto(parley.url);
+      await page.getByLabel('Access token').waitFor();
+      expect(await violations(page)).toEqual([]);
+    });
+  });
+}
+
+test.describe('on a phone, in Chinese', () => {
+  test.use({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, locale: 'zh-CN' });
+
+  test('empty, drawer, conversation', async ({ page, parley }) => {
+    await parley.open();
+    expect(await violations(page)).toEqual([]);
+    await page.getByRole('button', { name: '展开侧栏' }).tap();
+    await page.waitForTimeout(300);
+    expect(await violations(page)).toEqual([]);
+    await page.locator('.scrim').tap({ position: { x: 370, y: 400 } });
+    await page.getByRole('button', { name: '你好，你是谁？' }).tap();
+    await parley.finished();
+    expect(await violations(page)).toEqual([]);
+  });
+});
+
+test('the conversation is no live region; one status says what happens', async ({ page, parley }) => {
+  await parley.open();
+  await parley.say('A slow story');
+  const status = page.locator('.sr-only[role=status]');
+  await expect(status).toHaveText('Parley is writing an answer.');
+  await expect(page.locator('.turn.assistant')).toHaveAttribute('aria-busy', 'true');
+  expect(await page.locator('.thread [aria-live], .thread [role=log], .thread [role=status]').count()).toBe(0);
+  await page.keyboard.press('Escape');
+  await expect(status).toHaveText('The answer was stopped.');
+  await parley.say('Tell me a story');
+  await expect(status).toContainText('Answer finished. Once upon a time');
+});

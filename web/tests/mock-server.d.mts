@@ -1,0 +1,33 @@
+/** The types of the scripted server, for the tests. */
+export interface Refusal {
+  n: number;
+  match: RegExp;
+  status: number;
+  code: string;
+  message?: string;
+  headers?: Record<string, string>;
+}
+
+export interface Control {
+  token: string | null;
+  requests: string[];
+  bodies: { message?: { id: string; content: string }; regenerate?: string }[] & Record<string, unknown>[];
+  refuse: Refusal | null;
+  instructions: string;
+  cutAll(): void;
+  reset(): void;
+  seed(n: number): void;
+  thread(n: number, text?: string): { id: string };
+  chats: Map<string, { id: string }>;
+  messages: Map<string, { id: string; role: string; content: string }>;
+  runs: Map<string, { stop: boolean }>;
+}
+
+export const POLICY: string;
+export function startMock(options?: {
+  port?: number;
+  token?: string | null;
+  seed?: number;
+  wakeMs?: number;
+  dist?: string;
+}): Promise<{ url: string; control: Control; close: () => Promise<void> }>;

@@ -1,0 +1,401 @@
+/**
+ * Parley's native API with a scripted model, for development and end-to-end tests. Node's http and nothing else.
+ *
+ * What a message says chooses the scene: see `SCENES`. Runs go on without readers, as they do on the real server:
+ * a connection that is cut can be resumed.
+ *
+ *   npm run build && npm run mock      → http://127.0.0.1:8000
+ */
+
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { extname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; " +
+  "connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; " +
+  "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+const DIST = fileURLToPath(new URL('../dist/', import.meta.url));
+const TYPES = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.woff2': 'font/woff2',
+  '.webmanifest': 'application/manifest+json',
+};
+
+const LONG = await readFile(new URL('./long-answer.md', import.meta.url), 'utf8');
+
+const STORY =
+  'Once upon a time, in a small harbour town, a lighthouse keeper grew tired of talking to the sea. ' +
+  'So she built a second lamp, set it across the bay, and taught the two lights to answer each other.\n\n' +
+  'Every evening one would blink a question, and the other would think for a while before it replied. ' +
+  'Fishermen learned to read them. Some said the lamps argued; others said they sang. ' +
+  'The keeper only smiled: **it takes two to keep a light honest**.';
+
+const CHINESE =
+  '你好！我是 **Parley**，一个运行在你自己服务器上的聊天助手。\n\n' +
+  '我可以：\n\n1. 回答问题，并说明理由\n2. 写代码，例如 `print("你好")`\n3. 讲一个短故事\n\n' +
+  '| 项目 | 说明 |\n|---|---|\n| 隐私 | 内容只留在你的服务器上 |\n| 费用 | 空闲时为零 |\n\n想从哪里开始？';
+
+/** [a word in the message, the answer, how it comes]. The first that fits. */
+const SCENES = [
+  ['slow', STORY.repeat(4), { every: 60 }],
+  ['wake', STORY, { wake: true }],
+  ['block', '', { block: true }],
+  ['mask', 'You can reach the office at [email hidden], or come by on any weekday.', { mask: true }],
+  ['fail', 'The first step is to look at the logs. The second', { fail: true }],
+  ['cut', STORY, { every: 25, cutAfter: 6 }],
+  ['beats', STORY, { every: 250, piece: 40 }],
+  ['flood', LONG.repeat(3), { every: 4, piece: 16 }],
+  ['long', LONG, { every: 8, piece: 14 }],
+  ['unsafe', '[click](javascript:alert(1)) <img src=x onerror=alert(1)> [bank.example](https://evil.example/login)', {}],
+  ['你好', CHINESE, { piece: 3 }],
+  ['中文', CHINESE, { piece: 3 }],
+];
+
+const MODELS = [
+  {
+    id: 'parley-tiny',
+    name: 'Parley Tiny',
+    state: 'warm',
+    context_tokens: 2048,
+    demo: true,
+    notice: 'It ships with Parley so that you can try everything without a GPU. It is small, and it is often wrong.',
+    eta_p50_ms: null,
+    eta_p90_ms: null,
+  },
+  { id: 'qwen3-8b', name: 'Qwen3 8B', state: 'cold', context_tokens: 32768, demo: false, notice: null, eta_p50_ms: 38_000, eta_p90_ms: 70_000 },
+];
+
+function newId(at = Date.now()) {
+  const hex = at.toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7${randomUUID().slice(15)}`;
+}
+
+class Refused extends Error {
+  constructor(status, code, message, headers = {}) {
+    super(message);
+    Object.assign(this, { status, code, headers });
+  }
+}
+
+export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_000, dist = DIST } = {}) {
+  const chats = new Map();
+  const messages = new Map();
+  const runs = new Map();
+  const readers = new Set();
+  const control = {
+    token,
+    /** Requests as `METHOD path`, for assertions. */
+    requests: [],
+    bodies: [],
+    /** Answers the next n requests that match with an error: `{ n, match, status, code }`. */
+    refuse: null,
+    instructions: '',
+    /** Ends every open stream in the middle, as a lost network does. */
+    cutAll() {
+      for (const response of readers) response.destroy();
+    },
+    reset() {
+      chats.clear();
+      messages.clear();
+      runs.clear();
+      control.requests.length = 0;
+      control.bodies.length = 0;
+      control.refuse = null;
+      control.token = token;
+      control.instructions = '';
+    },
+    seed(n) {
+      const titles = ['Trip to Kyoto in spring', 'A regular expression for dates', 'Why is the sky blue?', 'Sourdough that does not rise', 'Letter to the landlord', '微积分复习计划', 'Names for a sailing boat', 'Debugging a race in asyncio', 'Birthday speech for Ada', 'Notes on the Silk Road'];
+      for (let i = 0; i < n; i++) {
+        const at = Date.now() - i * i * 5_400_000 - i * 600_000;
+        addChat({ id: newId(at), title: titles[i % titles.length] + (i < 10 ? '' : ` ${i}`), at, pinned: i === 3 });
+      }
+    },
+    /** A chat of n turns, already finished. */
+    thread(n, text = LONG) {
+      const chat = addChat({ id: newId(), title: 'A long talk', at: Date.now() });
+      let parent = null;
+      for (let i = 0; i < n; i++) {
+        const user = put({ id: newId(Date.now() - (n - i) * 2000), chat_id: chat.id, parent_id: parent, role: 'user', content: `Question ${i + 1}: how does binary search work?` });
+        const answer = put({ ...facts(), id: newId(Date.now() - (n - i) * 2000 + 1000), chat_id: chat.id, parent_id: user.id, role: 'assistant', content: text });
+        parent = answer.id;
+      }
+      chat.active_leaf = parent;
+      return chat;
+    },
+    chats,
+    messages,
+    runs,
+  };
+
+  function addChat({ id, title = null, model = null, at = Date.now(), pinned = false }) {
+    const time = new Date(at).toISOString();
+    const chat = { id, title, model, system_prompt: null, created_at: time, updated_at: time, pinned, archived: false, active_leaf: null, active_run: null };
+    chats.set(id, chat);
+    return chat;
+  }
+
+  function put(message) {
+    const full = { created_at: new Date().toISOString(), status: 'complete', model: null, run_id: null, finish_reason: null, usage: null, timings: null, cost: null, verdicts: [], error: null, ...message };
+    messages.set(full.id, full);
+    return full;
+  }
+
+  const facts = (tokens = 143, wake = 0) => ({
+    model: 'parley-tiny',
+    finish_reason: 'stop',
+    usage: { prompt_tokens: 412, cached_tokens: 256, completion_tokens: tokens },
+    timings: { queue_ms: 3, wake_ms: wake, ttft_ms: 184 + wake, total_ms: 2_940 + wake },
+    cost: { gpu_seconds: 2.9, cost_usd: 0.00087 },
+  });
+
+  // ------------------------------------------------------------ runs
+
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+  function emit(run, event) {
+    run.events.push(event);
+    for (const wake of run.waiting.splice(0)) wake();
+  }
+
+  async function play(run, chat, user) {
+    const [, text, how] = SCENES.find(([word]) => user.content.toLowerCase().includes(word)) ?? [null, STORY, {}];
+    emit(run, { type: 'run', run_id: run.id, chat_id: chat.id, user_message_id: user.id, assistant_message_id: run.assistant_message_id, model: run.model, status: 'running' });
+    if (chat.title === null) {
+      chat.title = user.content.slice(0, 48);
+      emit(run, { type: 'title', title: chat.title });
+    }
+    const base = { id: run.assistant_message_id, chat_id: chat.id, parent_id: user.id, role: 'assistant', run_id: run.id };
+    const end = (event, message) => {
+      if (message) {
+        put(message);
+        chat.active_leaf = message.id;
+      }
+      chat.active_run = null;
+      chat.updated_at = new Date().toISOString();
+      run.status = event.type === 'done' ? 'completed' : event.type;
+      emit(run, message ? { ...event, message: messages.get(message.id) } : event);
+      run.isOver = true;
+      for (const wake of run.waiting.splice(0)) wake();
+    };
+    const verdict = (stage, rail, action, message) => ({ stage, rail, action, message });
+
+    if (how.block) {
+      const one = verdict('input', 'secrets', 'blocked', 'This looks like a secret key. Remove it and ask again.');
+      emit(run, { type: 'guardrail', ...one });
+      user.verdicts = [one];
+      return end({ type: 'done', ...facts(0), finish_reason: 'content_filter' }, { ...base, ...facts(0), content: one.message, status: 'blocked', finish_reason: 'content_filter', verdicts: [one] });
+    }
+    let wake = 0;
+    const began = Date.now();
+    if (how.wake) {
+      wake = wakeMs;
+      const eta = { eta_p50_ms: wakeMs * 1.1, eta_p90_ms: wakeMs * 1.8 };
+      for (const [phase, share] of [['queued', 0.15], ['waking', 0.45], ['loading', 0.4]]) {
+        emit(run, { type: 'status', phase, elapsed_ms: Date.now() - began, ...eta });
+        for (let left = wakeMs * share; left > 0 && !run.stop; left -= 50) await sleep(50);
+      }
+    } else {
+      emit(run, { type: 'status', phase: 'queued', elapsed_ms: 1 });
+      await sleep(how.every > 30 ? 300 : 40);
+    }
+    if (!run.stop) emit(run, { type: 'status', phase: 'generating', elapsed_ms: Date.now() - began });
+
+    const verdicts = [];
+    let said = '';
+    const size = how.piece ?? 6;
+    for (let at = 0; at < text.length && !run.stop; at += size) {
+      const piece = text.slice(at, at + size);
+      said += piece;
+      emit(run, { type: 'delta', text: piece });
+      if (how.mask && verdicts.length === 0 && said.includes('[email')) {
+        verdicts.push(verdict('output', 'pii', 'redacted', 'An e-mail address was hidden.'));
+        emit(run, { type: 'guardrail', ...verdicts[0] });
+      }
+      if (how.cutAfter && run.events.length === how.cutAfter + 3) control.cutAll();
+      await sleep(how.every ?? 12);
+    }
+    const tokens = Math.ceil(said.length / 4);
+    if (run.stop) return end({ type: 'stopped' }, { ...base, ...facts(tokens, wake), content: said, status: 'stopped', finish_reason: 'stop' });
+    if (how.fail) {
+      const error = { code: 'model_unavailable', message: 'The model stopped answering. Try again in a moment.' };
+      return end({ type: 'failed', error }, { ...base, model: 'parley-tiny', content: said, status: 'failed', error });
+    }
+    const { usage, timings, cost, finish_reason } = facts(tokens, wake);
+    end({ type: 'done', usage, timings, cost, finish_reason }, { ...base, ...facts(tokens, wake), content: said, verdicts });
+  }
+
+  function begin(chat, user, model) {
+    const run = { id: newId(), chat_id: chat.id, assistant_message_id: newId(Date.now() + 1), user, model, status: 'running', events: [], waiting: [], stop: false, isOver: false };
+    runs.set(run.id, run);
+    chat.active_run = run.id;
+    void play(run, chat, user);
+    return run;
+  }
+
+  async function follow(response, run, after) {
+    response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+    response.write(': hello\n\n');
+    readers.add(response);
+    response.on('close', () => readers.delete(response));
+    let seq = after;
+    while (!response.destroyed) {
+      while (seq < run.events.length && !response.destroyed) {
+        const event = run.events[seq++];
+        response.write(`id: ${seq}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+      }
+      if (run.isOver && seq >= run.events.length) return response.end();
+      await new Promise((resolve) => run.waiting.push(resolve));
+    }
+  }
+
+  // ------------------------------------------------------------ requests
+
+  async function bodyOf(request) {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    return parts.length ? JSON.parse(Buffer.concat(parts).toString('utf8')) : {};
+  }
+
+  const chatOf = (id) => {
+    const chat = chats.get(id);
+    if (!chat) throw new Refused(404, 'not_found', 'There is no such chat.');
+    return chat;
+  };
+  const messagesOf = (id) => [...messages.values()].filter((message) => message.chat_id === id).sort((a, b) => (a.id < b.id ? -1 : 1));
+
+  async function answer(request, response) {
+    const url = new URL(request.url, 'http://mock');
+    const { method } = request;
+    const path = url.pathname;
+    const json = (value, status = 200, headers = {}) => {
+      response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers });
+      response.end(value === undefined ? undefined : JSON.stringify(value));
+    };
+    const isApi = /^\/(chat|chats|runs|me|status|session)(\/|$)/.test(path);
+    if (!isApi) return file(path, response);
+    control.requests.push(`${method} ${path}`);
+    const body = method === 'GET' || method === 'DELETE' ? {} : await bodyOf(request);
+    if (method === 'POST') control.bodies.push(body);
+
+    const { refuse } = control;
+    if (refuse && refuse.n > 0 && `${method} ${path}`.match(refuse.match)) {
+      refuse.n--;
+      if (refuse.status === 0) return request.socket.destroy();
+      throw new Refused(refuse.status, refuse.code, refuse.message ?? 'Refused by the script.', refuse.headers);
+    }
+    if (path === '/session') {
+      if (method === 'DELETE') return json(undefined, 204, { 'set-cookie': 'session=; Path=/; Max-Age=0' });
+      if (body.token !== control.token) throw new Refused(401, 'unauthorized', 'This access token is not known here.');
+      return json(undefined, 204, { 'set-cookie': `session=${body.token}; Path=/; HttpOnly; SameSite=Strict` });
+    }
+    if (control.token && !(request.headers.cookie ?? '').includes(`session=${control.token}`)) throw new Refused(401, 'unauthorized', 'Sign in.');
+
+    if (path === '/status') return json({ version: '0.1.0', auth: control.token ? 'token' : 'local', models: MODELS, default_model: 'parley-tiny' });
+    if (path === '/me') {
+      if (method === 'PATCH') control.instructions = body.custom_instructions;
+      return json({ custom_instructions: control.instructions });
+    }
+    if (path === '/chats') {
+      const limit = Number(url.searchParams.get('limit') ?? 50);
+      const q = (url.searchParams.get('q') ?? '').toLowerCase();
+      const all = [...chats.values()]
+        .filter((chat) => !q || (chat.title ?? '').toLowerCase().includes(q) || messagesOf(chat.id).some(({ content }) => content.toLowerCase().includes(q)))
+        .sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1));
+      const after = url.searchParams.get('after');
+      const from = after ? all.findIndex((chat) => chat.id === after) + 1 : 0;
+      const data = all.slice(from, from + limit);
+      const more = from + limit < all.length;
+      return json({ object: 'list', data, has_more: more, last_id: more ? data.at(-1).id : null });
+    }
+    if (path === '/chat' && method === 'POST') {
+      if (chats.has(body.id)) throw new Refused(409, 'conflict', 'This chat exists.');
+      return json(addChat({ id: body.id ?? newId(), title: body.title ?? null, model: body.model ?? null }), 201);
+    }
+    const [, kind, id, verb] = path.split('/');
+    if (kind === 'runs') {
+      const run = runs.get(id);
+      if (!run) throw new Refused(404, 'not_found', 'There is no such run.');
+      if (verb === 'events') return follow(response, run, Number(request.headers['last-event-id'] ?? url.searchParams.get('last_event_id') ?? 0));
+      if (method === 'DELETE') run.stop = true;
+      return json({ id: run.id, chat_id: run.chat_id, assistant_message_id: run.assistant_message_id, status: run.status });
+    }
+    const chat = chatOf(id);
+    if (verb === 'completion') {
+      const known = body.message && messages.get(body.message.id);
+      if (known) return follow(response, [...runs.values()].find((run) => run.user.id === known.id), 0);
+      if (chat.active_run) throw new Refused(409, 'run_active', 'An answer is being written.');
+      let user;
+      if (body.regenerate) user = messages.get(messages.get(body.regenerate)?.parent_id);
+      else {
+        const { id: messageId, content, parent_id } = body.message;
+        user = put({ id: messageId, chat_id: chat.id, parent_id: parent_id === undefined ? chat.active_leaf : parent_id, role: 'user', content });
+      }
+      if (!user) throw new Refused(404, 'not_found', 'There is no such message.');
+      return follow(response, begin(chat, user, body.model ?? 'parley-tiny'), 0);
+    }
+    if (verb === 'stream') {
+      const run = chat.active_run && runs.get(chat.active_run);
+      return run ? follow(response, run, 0) : json(undefined, 204);
+    }
+    if (verb === 'export') return json({ chat, messages: messagesOf(id) }, 200, { 'content-disposition': 'attachment; filename="chat.json"' });
+    if (method === 'PATCH') return json(Object.assign(chat, body));
+    if (method === 'DELETE') {
+      chats.delete(id);
+      return json(undefined, 204);
+    }
+    const all = messagesOf(id);
+    const before = url.searchParams.get('before');
+    const limit = Number(url.searchParams.get('limit') ?? 200);
+    const until = before ? all.findIndex((message) => message.id === before) : all.length;
+    const shown = all.slice(Math.max(0, until - limit), until);
+    const hasMore = until - limit > 0;
+    return json({ ...chat, messages: shown, has_more: hasMore, first_id: hasMore ? shown[0].id : null });
+  }
+
+  async function file(path, response) {
+    const name = path === '/' ? 'index.html' : normalize(path).replace(/^[/.]+/, '');
+    try {
+      const data = await readFile(join(dist, name));
+      response.writeHead(200, {
+        'content-type': TYPES[extname(name)] ?? 'application/octet-stream',
+        'cache-control': name.startsWith('assets/') ? 'public, max-age=31536000, immutable' : 'no-cache',
+        'content-security-policy': POLICY,
+        'x-content-type-options': 'nosniff',
+      });
+      response.end(data);
+    } catch {
+      response.writeHead(404).end();
+    }
+  }
+
+  const server = createServer((request, response) => {
+    answer(request, response).catch((error) => {
+      if (response.headersSent || response.destroyed) return response.destroy();
+      const { status = 500, code = 'internal', message, headers = {} } = error;
+      if (!error.code) console.error(error);
+      response.writeHead(status, { 'content-type': 'application/json', ...headers });
+      response.end(JSON.stringify({ error: { message, type: code, code, param: null } }));
+    });
+  });
+  await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
+  if (seed) control.seed(seed);
+  const close = () =>
+    new Promise((resolve) => {
+      server.closeAllConnections();
+      server.close(resolve);
+    });
+  return { url: `http://127.0.0.1:${server.address().port}`, control, close };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { url } = await startMock({ port: Number(process.env.PORT ?? 8000), seed: 24, token: process.env.TOKEN ?? null });
+  console.log(`Scripted Parley at ${url}; scenes: ${SCENES.map(([word]) => word).join(', ')}`);
+}

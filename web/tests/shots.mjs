@@ -1,0 +1,148 @@
+/** Pictures of every state, for human eyes: `node tests/shots.mjs <folder> [name…]`. Needs a build. */
+
+import { mkdirSync } from 'node:fs';
+import { chromium } from '@playwright/test';
+import { startMock } from './mock-server.mjs';
+
+const [folder = 'shots', ...wanted] = process.argv.slice(2);
+mkdirSync(folder, { recursive: true });
+
+const mock = await startMock({ seed: 14, wakeMs: 9_000 });
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+
+const say = async (page, text) => {
+  await page.locator('#composer').fill(text);
+  await page.keyboard.press('Enter');
+};
+const done = (page) => page.locator('.actions.shown').waitFor({ timeout: 20_000 });
+
+const STATES = {
+  empty: async () => {},
+  streaming: async (page) => {
+    await say(page, 'A long answer about binary search, please');
+    await page.waitForTimeout(900);
+  },
+  waking: async (page) => {
+    await say(page, 'Please wake up and say hello');
+    await page.waitForTimeout(5_000);
+  },
+  long: async (page) => {
+    await say(page, 'A long answer about binary search, please');
+    await done(page);
+    await page.waitForTimeout(500);
+    await page.locator('.thread').evaluate((node) => node.scrollTo(0, 0));
+  },
+  'long-end': async (page) => {
+    await say(page, 'A long answer about binary search, please');
+    await done(page);
+    await page.waitForTimeout(500);
+  },
+  error: async (page) => {
+    await say(page, 'Please fail halfway');
+    await page.locator('.note.error').waitFor();
+    await page.waitForTimeout(300);
+  },
+  unsent: async (page) => {
+    mock.control.refuse = { n: 9, match: /completion/, status: 429, code: 'rate_limited', message: 'Too many messages in a minute.', headers: { 'retry-after': '20' } };
+    await say(page, 'Hello there, is anybody home?');
+    await page.locator('.note.error').waitFor();
+    mock.control.refuse = null;
+  },
+  guard: async (page) => {
+    await say(page, 'Mask the office address');
+    await done(page);
+    await say(page, 'Please block AKIAIOSFODNN7EXAMPLE');
+    await page.waitForTimeout(700);
+  },
+  chinese: async (page) => {
+    await page.evaluate(() => localStorage.setItem('parley.settings', '{"lang":"zh"}'));
+    await page.reload();
+    await say(page, '你好，你是谁？');
+    await done(page);
+  },
+  'chinese-empty': async (page) => {
+    await page.evaluate(() => localStorage.setItem('parley.settings', '{"lang":"zh"}'));
+    await page.reload();
+    await page.waitForTimeout(300);
+  },
+  branch: async (page) => {
+    await say(page, 'Tell me a story');
+    await done(page);
+    await page.locator('.turn.assistant').hover();
+    await page.locator('.turn.assistant .actions .icon-button').last().click();
+    await page.waitForTimeout(200);
+    await done(page);
+    await page.locator('.facts summary').click();
+    await page.locator('.turn.user').hover();
+  },
+  edit: async (page) => {
+    await say(page, 'Tell me a story');
+    await done(page);
+    await page.locator('.turn.user').hover();
+    await page.locator('.turn.user .actions .icon-button').last().click();
+  },
+  models: async (page) => page.locator('.model').click(),
+  settings: async (page) => {
+    await page.keyboard.press('Control+,');
+  },
+  help: async (page) => {
+    await page.keyboard.press('Control+/');
+  },
+  offline: async (page) => {
+    await say(page, 'A slow story');
+    await page.waitForTimeout(1500);
+    await page.context().setOffline(true);
+    mock.control.cutAll();
+    await page.waitForTimeout(400);
+  },
+  drawer: async (page) => {
+    if (page.viewportSize().width < 768) await page.locator('.head .icon-button').first().click();
+    else await page.locator('.row').nth(2).hover();
+    if (page.viewportSize().width >= 768) await page.locator('.row-menu').nth(2).click();
+    await page.waitForTimeout(400);
+  },
+  'sign-in': async (page) => {
+    mock.control.token = 'secret';
+    await page.reload();
+    await page.waitForTimeout(300);
+    mock.control.token = null;
+  },
+};
+
+const KINDS = [
+  ['desktop-light', { viewport: { width: 1280, height: 800 }, colorScheme: 'light' }],
+  ['desktop-dark', { viewport: { width: 1280, height: 800 }, colorScheme: 'dark' }],
+  ['phone-light', { viewport: { width: 390, height: 844 }, colorScheme: 'light', hasTouch: true, isMobile: true, deviceScaleFactor: 2 }],
+  ['phone-dark', { viewport: { width: 390, height: 844 }, colorScheme: 'dark', hasTouch: true, isMobile: true, deviceScaleFactor: 2 }],
+];
+
+for (const [name, state] of Object.entries(STATES)) {
+  for (const [kind, options] of KINDS) {
+    if (wanted.length > 0 && !wanted.some((word) => `${name}-${kind}`.startsWith(word) || `${kind}`.startsWith(word))) continue;
+    const context = await browser.newContext({ locale: 'en-GB', ...options });
+    const page = await context.newPage();
+    const problems = [];
+    page.on('pageerror', (error) => problems.push(error.message));
+    page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+    await page.goto(mock.url);
+    await page.locator('.model').waitFor();
+    // Enter makes a new line on touch; the pictures need the message sent.
+    if (options.hasTouch) await page.evaluate(() => addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter') return;
+      event.preventDefault();
+      document.querySelector('.composer').requestSubmit();
+    }, true));
+    try {
+      await state(page);
+    } catch (error) {
+      problems.push(String(error).slice(0, 300));
+    }
+    await page.screenshot({ path: `${folder}/${name}-${kind}.png` });
+    if (problems.length > 0) console.log(`${name}-${kind}:`, problems.slice(0, 4));
+    await context.close();
+    for (const run of mock.control.runs.values()) run.stop = true;
+    mock.control.refuse = null;
+  }
+}
+await browser.close();
+await mock.close();

@@ -1,0 +1,170 @@
+import { describe, expect, test } from 'vitest';
+import { currentPath, initial, reduce, type Change, type State } from '../../src/state';
+import type { RunEvent } from '../../src/wire';
+import { chat, message } from './make';
+
+const usage = { prompt_tokens: 1, cached_tokens: 0, completion_tokens: 2 };
+const timings = { queue_ms: 0, wake_ms: 0, ttft_ms: 5, total_ms: 9 };
+const cost = { gpu_seconds: 0, cost_usd: 0 };
+const answer = { ...message('a1', 'u1', 'assistant', 'Hello there'), usage, timings, cost };
+
+const started: RunEvent = { type: 'run', run_id: 'r1', chat_id: 'c', user_message_id: 'u1', assistant_message_id: 'a1', model: 'm', status: 'running' };
+const delta = (text: string): RunEvent => ({ type: 'delta', text });
+const done: RunEvent = { type: 'done', message: answer, usage, timings, cost, finish_reason: 'stop' };
+
+const apply = (state: State, ...changes: Change[]): State => changes.reduce(reduce, state);
+const events = (...list: [number, RunEvent][]): Change => ({ type: 'events', id: 'c', at: 100, events: list.map(([seq, event]) => ({ seq, event })) });
+const thread = (state: State) => state.threads.c!;
+
+const sent = apply(
+  initial,
+  { type: 'thread-new', id: 'c' },
+  { type: 'opened', id: 'c' },
+  { type: 'chat-put', chat: chat('c') },
+  { type: 'sent', id: 'c', message: message('u1', null, 'user'), model: 'm', at: 50 },
+);
+
+describe('a run', () => {
+  test('shows text as it comes and ends as the stored message', () => {
+    const writing = reduce(sent, events([1, started], [2, delta('Hel')], [3, delta('lo')]));
+
+    expect(thread(writing).run!.text).toBe('Hello');
+    expect(currentPath(thread(writing)).map(({ id }) => id)).toEqual(['u1', 'a1']);
+
+    const ended = reduce(writing, events([4, done]));
+
+    expect(thread(ended).run).toBeNull();
+    expect(thread(ended).messages.a1!.content).toBe('Hello there');
+    expect(thread(ended).ended).toEqual({ messageId: 'a1', how: 'done' });
+    expect(thread(ended).chat!.active_leaf).toBe('a1');
+  });
+
+  test('drops events that were seen before, so a resume doubles nothing', () => {
+    const once = reduce(sent, events([1, started], [2, delta('ab')]));
+    const again = reduce(once, events([1, started], [2, delta('ab')], [3, delta('c')]));
+
+    expect(thread(again).run!.text).toBe('abc');
+  });
+
+  test('keeps other messages the same objects while text arrives', () => {
+    const one = reduce(sent, events([1, started]));
+    const two = reduce(one, events([2, delta('x')]));
+
+    expect(thread(two).messages).toBe(thread(one).messages);
+    expect(two.list).toBe(one.list);
+  });
+
+  test('remembers phases with the times they were heard', () => {
+    const state = reduce(sent, events([1, started], [2, { type: 'status', phase: 'loading', elapsed_ms: 4000, eta_p50_ms: 9000, eta_p90_ms: 20000 }]));
+
+    expect(thread(state).run).toMatchObject({ phase: 'loading', elapsedMs: 4000, heardAt: 100, etaP50Ms: 9000, etaP90Ms: 20000 });
+  });
+
+  test('keeps what was shown when it is stopped without a stored message', () => {
+    const state = reduce(sent, events([1, started], [2, delta('Half')], [3, { type: 'stopped' }]));
+
+    expect(thread(state).messages.a1).toMatchObject({ content: 'Half', status: 'stopped' });
+  });
+
+  test('keeps the error where it happened', () => {
+    const error = { code: 'model_unavailable', message: 'Gone.' };
+    const state = reduce(sent, events([1, started], [2, delta('Half')], [3, { type: 'failed', error }]));
+
+    expect(thread(state).messages.a1).toMatchObject({ content: 'Half', status: 'failed', error });
+    expect(thread(state).ended!.how).toBe('failed');
+  });
+
+  test('carries guardrail notes into the message when the server did not', () => {
+    const verdict = { stage: 'output', rail: 'pii', action: 'redacted', message: 'Hidden.' } as const;
+    const state = reduce(sent, events([1, started], [2, { type: 'guardrail', ...verdict }], [3, done]));
+
+    expect(thread(state).messages.a1!.verdicts).toEqual([verdict]);
+  });
+
+  test('names the chat in the list and in the thread', () => {
+    const listed = apply(initial, { type: 'list-came', query: '', more: false, page: { data: [chat('c')], has_more: false, last_id: null } });
+    const state = apply(
+      listed,
+      { type: 'thread-came', detail: { ...chat('c'), messages: [] } },
+      { type: 'attached', id: 'c', runId: 'r1', at: 1 },
+      events([1, started], [2, { type: 'title', title: 'A name' }]),
+    );
+
+    expect(state.list.chats[0]!.title).toBe('A name');
+    expect(thread(state).chat!.title).toBe('A name');
+  });
+
+  test('leaves a reader on another branch where they are', () => {
+    const old = apply(
+      initial,
+      { type: 'thread-came', detail: { ...chat('c', { active_leaf: 'a0' }), messages: [message('u1', null, 'user'), message('a0', 'u1', 'assistant')] } },
+      { type: 'regenerating', id: 'c', userMessageId: 'u1', model: 'm', at: 1 },
+      { type: 'leaf', id: 'c', leaf: 'a0' },
+      events([1, started], [2, delta('new')], [3, done]),
+    );
+
+    expect(thread(old).leaf).toBe('a0');
+    expect(thread(old).messages.a1!.content).toBe('Hello there');
+  });
+});
+
+describe('sending', () => {
+  test('a refusal keeps the message with its problem; sending again clears it', () => {
+    const problem = { code: 'rate_limited', message: 'Slow down.' };
+    const refused = reduce(sent, { type: 'unsent', id: 'c', messageId: 'u1', unsent: { problem, retryAt: 9 } });
+
+    expect(thread(refused).run).toBeNull();
+    expect(thread(refused).unsent.u1!.problem).toEqual(problem);
+
+    const again = reduce(refused, { type: 'sent', id: 'c', message: message('u1', null, 'user'), model: 'm', at: 60 });
+
+    expect(thread(again).unsent).toEqual({});
+    expect(Object.keys(thread(again).messages)).toEqual(['u1']);
+  });
+
+  test('a refresh keeps what the server does not have yet', () => {
+    const state = reduce(sent, { type: 'thread-came', detail: { ...chat('c'), messages: [] } });
+
+    expect(Object.keys(thread(state).messages)).toEqual(['u1']);
+    expect(thread(state).leaf).toBe('u1');
+  });
+});
+
+describe('the list', () => {
+  const page = (ids: string[], has_more = false) => ({ data: ids.map((id) => chat(id)), has_more, last_id: has_more ? 'next' : null });
+
+  test('pages follow each other without doubles', () => {
+    const state = apply(
+      initial,
+      { type: 'list-came', query: '', more: false, page: page(['1', '2'], true) },
+      { type: 'list-came', query: '', more: true, page: page(['2', '3']) },
+    );
+
+    expect(state.list.chats.map(({ id }) => id)).toEqual(['1', '2', '3']);
+    expect(state.list.hasMore).toBe(false);
+  });
+
+  test('an answer to an old question is dropped', () => {
+    const asked = reduce(initial, { type: 'list-asked', query: 'new', more: false });
+
+    expect(reduce(asked, { type: 'list-came', query: 'old', more: false, page: page(['1']) })).toBe(asked);
+  });
+
+  test('the chat that was written in last comes first', () => {
+    const state = apply(
+      initial,
+      { type: 'list-came', query: '', more: false, page: page(['1', '2']) },
+      { type: 'chat-put', chat: chat('2', { updated_at: '2026-02-01T00:00:00Z' }) },
+    );
+
+    expect(state.list.chats.map(({ id }) => id)).toEqual(['2', '1']);
+  });
+});
+
+test('signing out leaves nothing behind', () => {
+  const out = reduce(sent, { type: 'session', session: 'out' });
+
+  expect(out.threads).toEqual({});
+  expect(out.list.chats).toEqual([]);
+  expect(out.profile).toBeNull();
+});
