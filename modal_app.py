@@ -128,7 +128,7 @@ VLLM = [
     *("--host", "0.0.0.0"),  # noqa: S104  # Modal's proxy comes from outside the container
     *("--port", str(LLM_PORT)),
     *("--max-model-len", str(CONTEXT_TOKENS)),
-    *("--max-num-seqs", str(MAX_STREAMS)),  # also the largest CUDA graph to capture: a shorter start
+    *("--max-num-seqs", str(MAX_STREAMS)),  # also bounds the CUDA graphs to capture: a shorter start
     *("--max-num-batched-tokens", "8192"),  # higher: sooner first tokens; lower: smoother streams beside a long prompt
     *("--gpu-memory-utilization", "0.92"),
     "--enable-prefix-caching",  # a chat's next turn pays only for what is new
@@ -150,7 +150,7 @@ VLLM = [
     max_concurrency=MAX_STREAMS,
     max_containers=MAX_GPUS,
     scaledown_window=GPU_IDLE_SECONDS,
-    startup_timeout=15 * MINUTES,  # the very first start downloads 31 GB; later ones take a minute or two
+    startup_timeout=15 * MINUTES,  # the very first start downloads 31 GB; Modal's published mean for vLLM is 96 s
     exit_grace_period=30,  # streams end, or their runs continue on another GPU from what is stored
 )
 class LLM:
@@ -208,7 +208,7 @@ async def way_to_model(settings: "Settings") -> "Node":
     timeout=RUN_SECONDS,
     scaledown_window=WEB_IDLE_SECONDS,
 )
-@modal.concurrent(max_inputs=100, target_inputs=80)  # an open stream costs next to nothing; see docs/performance.md
+@modal.concurrent(max_inputs=100, target_inputs=80)  # an open stream waits; it hardly computes
 @modal.asgi_app()
 def web() -> "FastAPI":
     """The same app as everywhere. While it is awake it also works on queued jobs, so that async runs start at once."""
@@ -232,8 +232,8 @@ def web() -> "FastAPI":
 # ## The sweeper: runs whose container died while nobody was looking
 #
 # A reader who comes back takes a silent run over by itself, and an awake web container works on queued jobs. So this
-# is for the rest, and five minutes is soon enough. It is the one thing here that costs money while nobody is there:
-# a sweep that finds nothing is about 3 s of one core for the imports, and 6 s of 0.5 GiB until the container is gone,
+# is for the rest, and five minutes is soon enough. It is the one thing here that costs money while nobody is there: a
+# sweep that finds nothing is about 3 s of one core (imports, rails) and 6 s of 0.5 GiB until its container is gone,
 # 3 × $0.0000131 + 6 × 0.5 × $0.00000222 = $0.000046; 288 a day are $0.013, 40 cents a month (every minute: 2 dollars).
 @app.function(
     image=web_image,

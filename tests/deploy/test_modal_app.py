@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 import modal_app
 from functions.errors import BadInput
-from functions.settings import RUN_SECONDS
+from functions.settings import RUN_SECONDS, Settings
 
 ROOT = Path(modal_app.__file__).parent
 GOOD = {
@@ -99,6 +99,14 @@ def test_the_web_function_refuses_to_come_up_open_or_forgetful(
 def test_without_any_settings_nothing_comes_up() -> None:
     with pytest.raises(BadInput, match="public"):
         modal_app.web.local()
+
+
+async def test_a_model_url_leads_elsewhere_and_leaves_our_gpu_asleep() -> None:
+    settings = Settings(model_url="http://gpu.example/v1", model_headers={"X-Key": "k"})
+
+    node = await modal_app.way_to_model(settings)
+
+    assert (node.url, node.headers, node.serverless) == ("http://gpu.example/v1", {"X-Key": "k"}, False)
 
 
 # -- what the containers see --------------------------------------------------------------------------------------
