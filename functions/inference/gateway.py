@@ -14,6 +14,7 @@ us and one typed parse of what came.
 import asyncio
 import hashlib
 import random
+import string
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
@@ -229,14 +230,14 @@ class Gateway:
             "Content-Type": "application/json",
             "Modal-Session-ID": ask.session_id,
         }
-        patience_s = self._limits.first_token_s if node.state == "warm" else self._limits.wake_s
+        is_awake = node.state == "warm"
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(self._limits.first_token_s if is_awake else self._limits.wake_s):
                 response = await self._session.post(f"{node.url}/chat/completions", data=body, headers=headers)
         except aiohttp.ClientConnectionError as exc:  # refused, unreachable, connect timeout, closed under us
             raise _no_connection(node) from exc
         except TimeoutError as exc:
-            raise _too_slow() from exc
+            raise (_too_slow() if is_awake else _unavailable()) from exc
         except aiohttp.ClientError as exc:
             raise broken_answer() from exc
         if response.status != 200:
@@ -386,11 +387,12 @@ class _Answer:
 
     async def end(self) -> End:
         """What the answer came to. Reads the body's last bytes: a connection with a rest cannot be used again."""
+        end = self._reply.end()
         if not self._response.content.is_eof():
             with suppress(TimeoutError, aiohttp.ClientError, OSError):
                 async with asyncio.timeout(DRAIN_SECONDS):
                     await self._response.content.readany()
-        return self._reply.end()
+        return end
 
 
 class _Watchdog:
@@ -568,9 +570,16 @@ def _can_count(node: Node) -> bool:
 
 
 def estimate_tokens(text: str) -> int:
-    """More than any tokenizer we know makes of it: three letters of ASCII, or half a character of anything else."""
-    ascii_chars = sum(map(str.isascii, text)) if not text.isascii() else len(text)
-    return -(-ascii_chars // 3) + 2 * (len(text) - ascii_chars)
+    """More than usual tokenizers make of usual text: three letters a token, every digit and sign one of its own, and
+    one and a half for any other character."""
+    chars = len(text)
+    if not text.isascii():
+        text = text.encode("ascii", "ignore").decode()
+    signs = len(text.translate(_NO_LETTERS))
+    return -(-(len(text) - signs) // 3) + signs + -(-3 * (chars - len(text)) // 2)
+
+
+_NO_LETTERS = str.maketrans("", "", f"{string.ascii_letters} ")
 
 
 def _count_key(model: str, text: str) -> bytes:

@@ -25,8 +25,8 @@ NodeState = Literal["cold", "warming", "warm", "unreachable"]
 DEFAULT_MODEL = "default"  # what a node serves first, whatever it is called there
 CONTEXT_TOKENS = 4096  # assumed until the node has said
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=5)
-PROBE_SECONDS = 5.0  # between probes of a node that answers
-PROBE_SOON_SECONDS = 0.5  # of one that does not: a local engine is up in under a second
+PROBE_SECONDS = 5.0  # between probes of a node that answers, or that has not for long
+PROBE_SOON_SECONDS = 0.5  # of one that is on its way: a local engine is up in under a second
 IDLE_SECONDS = 300.0  # Modal's scale-down window as our deployment sets it
 WAKE_SECONDS = 15 * 60.0  # a start that takes longer has failed
 WAKES_KEPT = 32
@@ -249,10 +249,12 @@ async def _props_context(node: Node, session: aiohttp.ClientSession) -> int:
 async def keep_probing(node: Node, session: aiohttp.ClientSession) -> None:
     """Until cancelled. Only for always-on nodes: a probe would wake a serverless one, and keep it awake."""
     assert not node.serverless
+    pause_s = PROBE_SOON_SECONDS / 2
     while True:
         if not (node.outstanding and node.state == "warm"):  # traffic already says that it is well
             await probe(node, session)
-        await asyncio.sleep(PROBE_SECONDS if node.state == "warm" else PROBE_SOON_SECONDS)
+        pause_s = PROBE_SECONDS if node.state == "warm" else min(2 * pause_s, PROBE_SECONDS)
+        await asyncio.sleep(PROBE_SOON_SECONDS if node.may_be_starting and node.state != "warm" else pause_s)
 
 
 async def watch_wake(node: Node, session: aiohttp.ClientSession) -> None:

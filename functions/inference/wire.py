@@ -122,33 +122,45 @@ _decode = msgspec.json.Decoder(_Frame).decode
 class Reply:
     """One streamed answer as it grows. Feed it bytes; ask `end()` when `done`, or when the bytes stop."""
 
-    __slots__ = ("_events", "_timings", "_tools", "_usage", "done", "finish_reason", "frames")
+    __slots__ = ("_events", "_failure", "_timings", "_tools", "_usage", "done", "finish_reason", "frames")
 
     def __init__(self) -> None:
         self._events = EventStream()
         self._tools: dict[int, dict[str, Any]] = {}  # assembled in OpenAI's form
         self._usage: _Usage | None = None
         self._timings: _Timings | None = None
+        self._failure: UpstreamError | None = None
         self.finish_reason: str | None = None
         self.done = False
         self.frames = 0  # data frames so far, of any kind: a node that sends some is alive
 
     def feed(self, data: bytes) -> Token | None:
-        """The new text in these bytes, if any. Raises UpstreamError for broken wire and for the node's own error."""
+        """The new text in these bytes, if any. Raises UpstreamError for broken wire and for the node's own error.
+
+        Text that came before the error is not lost: it comes out first, and `end()` raises.
+        """
         text, count = "", 0
-        for payload in self._events.feed(data):
-            if payload == b"[DONE]":
-                self.done = True
-                break
-            self.frames += 1
-            piece = self._read(payload)
-            if piece:
-                text += piece
-                count += 1
+        try:
+            for payload in self._events.feed(data):
+                if payload == b"[DONE]":
+                    self.done = True
+                    break
+                self.frames += 1
+                piece = self._read(payload)
+                if piece:
+                    text += piece
+                    count += 1
+        except UpstreamError as failure:
+            if not count:
+                raise
+            self._failure = failure
+            self.done = True
         return Token(text, count) if count else None
 
     def end(self) -> End:
         """Raises UpstreamError when the node stopped in the middle."""
+        if self._failure is not None:
+            raise self._failure
         if self.finish_reason is None and not self.done:
             raise cut_answer()
         calls = tuple(call for _, call in sorted(self._tools.items()))

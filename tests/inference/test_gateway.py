@@ -402,10 +402,15 @@ BROKEN: list[Fault] = ["cut", "close", "error_frame", "malformed"]
 async def test_an_answer_that_breaks_is_a_named_error_and_never_a_second_answer(
     fault: Fault, engine: SimulatedEngine, open_gateway: OpenGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine.scenario = Scenario(fault=fault, fault_at=4, tps=500)
+    engine.scenario = Scenario(fault=fault, fault_at=4)
+    engine.gate.hold(4)
     gateway, heard = await open_gateway(Node(engine.url)), Heard()
     with caplog.at_level(logging.DEBUG, "functions"), pytest.raises(UpstreamError) as caught:
-        await listen(gateway, into=heard)
+        async with asyncio.timeout(10):
+            async for event in gateway.stream("sim", HELLO, PLAIN, session_id="s"):
+                heard.add(event)
+                if heard.count == 4:
+                    engine.gate.release()
 
     assert caught.value.code == "model_error"
     assert heard.text == "t0 t1 t2 t3 "

@@ -141,6 +141,18 @@ def test_a_broken_frame_is_a_model_error_in_our_words(broken: bytes) -> None:
     assert SECRET not in caught.value.message
 
 
+def test_text_that_came_with_the_error_is_not_lost() -> None:
+    reply = Reply()
+    token = reply.feed((frame({"content": "so far "}) + frame(error={"message": SECRET})).encode())
+
+    assert token is not None
+    assert token.text == "so far "
+    assert reply.done
+    with pytest.raises(UpstreamError) as caught:
+        reply.end()
+    assert caught.value.code == "model_error"
+
+
 def test_an_error_frame_about_the_context_is_named_so() -> None:
     with pytest.raises(ContextTooLong):
         Reply().feed(b'data: {"error": {"message": "This model\'s maximum context length is 10 tokens"}}\n\n')
