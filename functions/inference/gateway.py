@@ -292,29 +292,30 @@ class Gateway:
         node = next((node for node in self._serving(model) if node.state == "warm" and _can_count(node)), None)
         if node is not None:
             todo = iter(missing.items())
-            with suppress(aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
-                await asyncio.gather(*(self._count_some(node, model, todo) for _ in range(COUNTS_AT_ONCE)))
+            await asyncio.gather(*(self._count_some(node, model, todo) for _ in range(COUNTS_AT_ONCE)))
         return {key: estimate_tokens(text) for key, text in missing.items() if key not in self._counts}
 
     async def _count_some(self, node: Node, model: str, todo: Iterable[tuple[bytes, str]]) -> None:
-        for key, text in todo:
-            if not text:
-                self._counts[key] = 0
-                continue
-            question: dict[str, object] = (
-                {"model": model, "prompt": text, "add_special_tokens": False}
-                if node.kind == "vllm"
-                else {"content": text, "add_special": False}
-            )
-            async with self._session.post(
-                f"{node.root}/tokenize",
-                data=msgspec.json.encode(question),
-                headers={**node.headers, "Content-Type": "application/json"},
-                timeout=TOKENIZE_TIMEOUT,
-            ) as response:
-                if response.status != 200:
-                    return
-                self._counts[key] = len(msgspec.json.decode(await response.read(), type=_Tokenized).tokens)
+        with suppress(aiohttp.ClientError, TimeoutError, msgspec.MsgspecError, OSError):
+            for key, text in todo:
+                count = await self._count_one(node, model, text) if text else 0
+                if count is not None:
+                    self._counts[key] = count
+
+    async def _count_one(self, node: Node, model: str, text: str) -> int | None:
+        """None for a text that the node refuses to count: some vLLM do when it alone exceeds the context."""
+        question: dict[str, object] = {"content": text, "add_special": False}
+        if node.kind == "vllm":
+            question = {"model": node.wire_name(model), "prompt": text, "add_special_tokens": False}
+        async with self._session.post(
+            f"{node.root}/tokenize",
+            data=msgspec.json.encode(question),
+            headers={**node.headers, "Content-Type": "application/json"},
+            timeout=TOKENIZE_TIMEOUT,
+        ) as response:
+            if response.status != 200:
+                return None
+            return len(msgspec.json.decode(await response.read(), type=_Tokenized).tokens)
 
 
 # -- one answer ----------------------------------------------------------------------------------------------------
