@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Message, Run
+from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Run
 from functions.errors import BadInput, Conflict, Fenced, NotFound, ParleyError
 from functions.ports import NewTurn
 
@@ -54,28 +54,6 @@ def check_changes(changes: dict[str, Any]) -> None:  # values are checked at the
     for name in changes:
         if name not in CHANGEABLE:
             raise BadInput(f"A chat's {name!r} cannot be changed.", param=name)
-
-
-def begun(chat: Chat, turn: NewTurn) -> Chat:
-    """The chat once `turn` has begun."""
-    newest = turn.answer or turn.user_message
-    return msgspec.structs.replace(
-        chat,
-        active_run=None if turn.answer else turn.run.id,
-        active_leaf=newest.id if newest else chat.active_leaf,
-        updated_at=turn.run.created_at,
-        title=turn.title_if_none if chat.title is None else chat.title,
-    )
-
-
-def ended(chat: Chat, run: Run, answer: Message | None) -> Chat:
-    """The chat once `run` has ended."""
-    return msgspec.structs.replace(
-        chat,
-        active_run=None if chat.active_run == run.id else chat.active_run,
-        active_leaf=answer.id if answer else chat.active_leaf,
-        updated_at=run.ended_at or chat.updated_at,
-    )
 
 
 def microseconds(when: datetime) -> int:

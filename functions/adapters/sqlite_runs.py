@@ -16,7 +16,7 @@ from functions.adapters import rules
 from functions.adapters.sqlite_chats import decode_chat, encode, find_chat, has_message, store_chat, store_message
 from functions.adapters.sqlite_jobs import put_job
 from functions.adapters.sqlite_writer import MERGED, CannotMerge
-from functions.chat.messages import TERMINAL, LoggedEvent, Message, Run
+from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Message, Run
 from functions.ports import NewTurn
 
 _decode_run = msgspec.json.Decoder(Run).decode
@@ -122,8 +122,20 @@ def _begin_in_chat(db: sqlite3.Connection, owner: str, turn: NewTurn) -> int:
         raise rules.run_active()
     for message in new:
         store_message(db, chat, message)
-    store_chat(db, chat, rules.begun(stored, turn))
+    store_chat(db, chat, _begun(stored, turn))
     return chat
+
+
+def _begun(chat: Chat, turn: NewTurn) -> Chat:
+    """The chat once `turn` has begun."""
+    newest = turn.answer or turn.user_message
+    return msgspec.structs.replace(
+        chat,
+        active_run=None if turn.answer else turn.run.id,
+        active_leaf=newest.id if newest else chat.active_leaf,
+        updated_at=turn.run.created_at,
+        title=turn.title_if_none if chat.title is None else chat.title,
+    )
 
 
 # -- the events -------------------------------------------------------------------------------------------------
@@ -226,4 +238,14 @@ def finish_run(
     if answer is not None:
         store_message(db, chat, answer)
     (stored,) = db.execute("SELECT data FROM chats WHERE n = ?", (chat,)).fetchone()
-    store_chat(db, chat, rules.ended(decode_chat(stored), run, answer))
+    store_chat(db, chat, _ended(decode_chat(stored), run, answer))
+
+
+def _ended(chat: Chat, run: Run, answer: Message | None) -> Chat:
+    """The chat once `run` has ended."""
+    return msgspec.structs.replace(
+        chat,
+        active_run=None if chat.active_run == run.id else chat.active_run,
+        active_leaf=answer.id if answer else chat.active_leaf,
+        updated_at=run.ended_at or chat.updated_at,
+    )

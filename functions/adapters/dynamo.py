@@ -1,0 +1,215 @@
+"""The cloud store: all four ports on four DynamoDB tables.
+
+Promises: what the ports promise, between any number of processes; nothing blocks the event loop; tables are made only
+when asked. Reads are strongly consistent, except the list of chats and the search for a due job, which go through an
+index that AWS fills within moments.
+
+pynamodb is synchronous: `_call` here is the one place where it is given to a thread. What is stored and how stands in
+`dynamo_models` (the tables), `dynamo_calls` (retries, errors, transactions), and one file for each port.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from functions.adapters import dynamo_chats as chats
+from functions.adapters import dynamo_counters as counters
+from functions.adapters import dynamo_jobs as jobs
+from functions.adapters import dynamo_runs as runs
+from functions.adapters import dynamo_vectors as vectors
+from functions.adapters.dynamo_calls import ask, no_tables
+from functions.adapters.dynamo_models import THREADS, Tables, bind
+from functions.adapters.rules import unavailable
+from functions.chat.messages import Chat, Job, LoggedEvent, Message, Page, Profile, QueuedJob, Run
+from functions.errors import BadInput
+from functions.ports import Hit, NewTurn
+
+for _name in ("pynamodb", "botocore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # below that they log what people write
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Blocking = Callable[Concatenate[Tables, P], T]
+
+
+class DynamoStore:
+    """ChatStore, VectorStore, Counter and JobQueue. Made by `open`."""
+
+    def __init__(self, tables: Tables, pool: ThreadPoolExecutor) -> None:
+        self._tables = tables
+        self._pool = pool
+        self._is_closed = False
+
+    @classmethod
+    async def open(cls, url: str, *, create: bool = False) -> Self:
+        """`dynamodb://PREFIX?region=…&endpoint=…`. Raises ParleyError when the tables are not there, and BadInput for
+        another kind of URL; `create` makes the tables that are missing."""
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="parley-dynamo")
+        loop = asyncio.get_running_loop()
+        try:
+            return cls(await loop.run_in_executor(pool, partial(_open, url, create=create)), pool)
+        except BaseException:
+            pool.shutdown(wait=False)
+            raise
+
+    async def _call(self, function: Blocking[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._is_closed:
+            raise unavailable("it is closed")
+        call = partial(function, self._tables, *args, **kwargs)
+        future = asyncio.get_running_loop().run_in_executor(self._pool, call)
+        # Shielded: a cancelled caller stops waiting, but its write is made.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(future)
+
+    async def close(self) -> None:
+        """Calls under way are finished first. Closing twice is fine."""
+        self._is_closed = True
+        await asyncio.to_thread(self._pool.shutdown)
+
+    async def ready(self) -> None:
+        await self._call(chats.get_profile, "nobody")
+
+    # -- chats --------------------------------------------------------------------------------------------------
+    async def create_chat(self, owner: str, chat: Chat) -> None:
+        await self._call(chats.create_chat, owner, chat)
+
+    async def get_chat(self, owner: str, chat_id: str) -> Chat:
+        return await self._call(chats.get_chat, owner, chat_id)
+
+    async def list_chats(
+        self,
+        owner: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        query: str | None = None,
+        archived: bool = False,
+    ) -> Page[Chat]:
+        return await self._call(chats.list_chats, owner, limit=limit, after=after, query=query, archived=archived)
+
+    async def update_chat(self, owner: str, chat_id: str, changes: dict[str, Any]) -> Chat:  # checked at the edge
+        return await self._call(chats.update_chat, owner, chat_id, changes)
+
+    async def delete_chat(self, owner: str, chat_id: str) -> None:
+        await self._call(chats.delete_chat, owner, chat_id)
+
+    # -- messages -----------------------------------------------------------------------------------------------
+    async def get_message(self, owner: str, chat_id: str, message_id: str) -> Message:
+        return await self._call(chats.get_message, owner, chat_id, message_id)
+
+    async def list_messages(
+        self, owner: str, chat_id: str, *, limit: int | None = None, before: str | None = None
+    ) -> Page[Message]:
+        return await self._call(chats.list_messages, owner, chat_id, limit=limit, before=before)
+
+    async def read_path(self, owner: str, chat_id: str, leaf: str) -> tuple[Message, ...]:
+        return await self._call(chats.read_path, owner, chat_id, leaf)
+
+    # -- runs ---------------------------------------------------------------------------------------------------
+    async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:
+        return await self._call(runs.begin_turn, owner, turn)
+
+    async def get_run(self, owner: str, run_id: str) -> Run:
+        return await self._call(runs.get_run, owner, run_id)
+
+    async def claim_run(self, owner: str, run_id: str, *, worker: str, now_ms: int, lease_until_ms: int) -> Run | None:
+        return await self._call(
+            runs.claim_run, owner, run_id, worker=worker, now_ms=now_ms, lease_until_ms=lease_until_ms
+        )
+
+    async def append_events(
+        self, owner: str, run_id: str, epoch: int, events: Sequence[LoggedEvent], *, lease_until_ms: int
+    ) -> bool:
+        return await self._call(runs.append_events, owner, run_id, epoch, events, lease_until_ms=lease_until_ms)
+
+    async def read_events(self, owner: str, run_id: str, *, after: int = 0) -> tuple[LoggedEvent, ...]:
+        return await self._call(runs.read_events, owner, run_id, after=after)
+
+    async def request_stop(self, owner: str, run_id: str) -> Run:
+        return await self._call(runs.request_stop, owner, run_id)
+
+    async def finish_run(self, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None) -> None:
+        await self._call(runs.finish_run, owner, run, events, answer)
+
+    # -- the owner ----------------------------------------------------------------------------------------------
+    async def get_profile(self, owner: str) -> Profile:
+        return await self._call(chats.get_profile, owner)
+
+    async def put_profile(self, owner: str, profile: Profile) -> None:
+        await self._call(chats.put_profile, owner, profile)
+
+    # -- vectors ------------------------------------------------------------------------------------------------
+    async def put_vectors(
+        self, owner: str, collection: str, items: Sequence[tuple[str, Sequence[float], dict[str, Any]]]
+    ) -> None:
+        await self._call(vectors.put_vectors, owner, collection, items)
+
+    async def search_vectors(
+        self, owner: str, collection: str, vector: Sequence[float], *, limit: int
+    ) -> tuple[Hit, ...]:
+        return await self._call(vectors.search_vectors, owner, collection, vector, limit=limit)
+
+    async def delete_vectors(self, owner: str, collection: str, ids: Sequence[str] | None = None) -> None:
+        await self._call(vectors.delete_vectors, owner, collection, ids)
+
+    # -- counters -----------------------------------------------------------------------------------------------
+    async def admit(self, owner: str, key: str, *, interval_ms: int, burst: int, now_ms: int) -> int:
+        return await self._call(counters.admit, owner, key, interval_ms=interval_ms, burst=burst, now_ms=now_ms)
+
+    async def add(
+        self, owner: str, key: str, amount: int, *, limit: int | None = None, expires: datetime | None = None
+    ) -> int | None:
+        return await self._call(counters.add, owner, key, amount, limit=limit, expires=expires)
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+    async def put_job(self, job_id: str, job: Job, *, at_ms: int) -> None:
+        await self._call(jobs.put_job, job_id, job, at_ms=at_ms)
+
+    async def take_job(self, *, now_ms: int, hidden_ms: int) -> QueuedJob | None:
+        return await self._call(jobs.take_job, now_ms=now_ms, hidden_ms=hidden_ms)
+
+    async def drop_job(self, queued: QueuedJob) -> None:
+        await self._call(jobs.drop_job, queued)
+
+    async def delay_job(self, queued: QueuedJob, *, at_ms: int) -> None:
+        await self._call(jobs.delay_job, queued, at_ms=at_ms)
+
+
+# -- opening ----------------------------------------------------------------------------------------------------
+def _open(url: str, *, create: bool) -> Tables:
+    parts = urlsplit(url)
+    if parts.scheme != "dynamodb" or not parts.netloc:
+        raise BadInput("A DynamoDB store is dynamodb://PREFIX?region=…&endpoint=…", param="store_url")
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    if unknown := set(options) - {"region", "endpoint"}:
+        raise BadInput(f"A DynamoDB store has no option {min(unknown)!r}.", param="store_url")
+    endpoint = options.get("endpoint")
+    is_emulator = endpoint is not None and urlsplit(endpoint).hostname in ("127.0.0.1", "localhost", "::1")
+    tables = bind(parts.netloc, options.get("region"), endpoint, is_emulator=is_emulator)
+    if create:
+        create_tables(tables)
+    for model in tables.all:
+        if not ask(model.exists):
+            raise no_tables()
+    return tables
+
+
+def create_tables(tables: Tables) -> None:
+    """Make the tables that are missing: on demand, expiring by `expires`, and those that hold what people wrote with
+    point-in-time recovery."""
+    for model in tables.all:
+        if not ask(model.exists):
+            ask(partial(model.create_table, wait=True))
+    for model in (tables.chat, tables.vectors):
+        ask(
+            partial(
+                tables.connection.client.update_continuous_backups,
+                TableName=model.Meta.table_name,
+                PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True},
+            )
+        )

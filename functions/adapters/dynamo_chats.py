@@ -1,0 +1,269 @@
+"""Chats, messages and profiles in DynamoDB. Synchronous: `dynamo` runs these on its threads.
+
+A chat is one item with an attribute for each field, so that a turn, a rename and a delete each touch their own and
+never read before they write. A message is one JSON value and is written once.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from pynamodb.expressions.update import Action
+
+from functions.adapters import rules
+from functions.adapters.dynamo_calls import Refused, Writes, ask, delete_all, gather, spread
+from functions.adapters.dynamo_models import (
+    ChatItem,
+    Tables,
+    chat_pk,
+    chat_sk,
+    is_alive,
+    message_sk,
+    moment,
+    owner_pk,
+    recent_key,
+    run_pk,
+)
+from functions.chat.messages import Chat, Message, Page, Profile
+from functions.errors import BadInput, Conflict
+
+SEARCHED_CHATS = 200  # how many chats one page of a search looks into; it may then be short, and still have a next
+PAGE = 100
+
+encode = msgspec.json.Encoder().encode
+_decode_message = msgspec.json.Decoder(Message).decode
+_decode_profile = msgspec.json.Decoder(Profile).decode
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# -- chats ------------------------------------------------------------------------------------------------------
+def _load(item: ChatItem) -> Chat:
+    return Chat(
+        id=item.chat_id,
+        title=item.title,
+        model=item.model,
+        system_prompt=item.system_prompt,
+        created_at=_EPOCH + timedelta(microseconds=item.created_us),
+        updated_at=_EPOCH + timedelta(microseconds=item.updated_us),
+        pinned=item.pinned,
+        archived=item.archived,
+        active_leaf=item.active_leaf,
+        active_run=item.active_run,
+    )
+
+
+def create_chat(t: Tables, owner: str, chat: Chat) -> None:
+    updated_us = rules.microseconds(chat.updated_at)
+    item = t.chat(
+        owner_pk(owner),
+        chat_sk(chat.id),
+        chat_id=chat.id,
+        title=chat.title,
+        model=chat.model,
+        system_prompt=chat.system_prompt,
+        created_us=rules.microseconds(chat.created_at),
+        updated_us=updated_us,
+        pinned=chat.pinned,
+        archived=chat.archived,
+        active_leaf=chat.active_leaf,
+        active_run=chat.active_run,
+        recent=recent_key(owner, archived=chat.archived),
+        moment=moment(updated_us, chat.id),
+    )
+    # A transaction of one: its token makes a repeat after a lost answer no Conflict.
+    writes = Writes(t)
+    writes.put("chat", item, t.chat.pk.does_not_exist())
+    try:
+        writes.commit()
+    except Refused as exc:
+        raise Conflict("A chat with this id is already stored.") from exc
+
+
+def find_item(t: Tables, pk: str, sk: str) -> ChatItem | None:
+    """The row, as of all writes before."""
+    try:
+        return ask(lambda: t.chat.get(pk, sk, consistent_read=True))
+    except t.chat.DoesNotExist:
+        return None
+
+
+def get_chat(t: Tables, owner: str, chat_id: str) -> Chat:
+    item = find_item(t, owner_pk(owner), chat_sk(chat_id))
+    if item is None or item.is_deleted:
+        raise rules.no_chat()
+    return _load(item)
+
+
+def list_chats(
+    t: Tables, owner: str, *, limit: int, after: str | None, query: str | None, archived: bool
+) -> Page[Chat]:
+    mark = moment(*rules.read_page_mark(after)) if after else None
+    found: list[Chat] = []
+    last: Chat | None = None
+    looked_at = 0
+    for chat in _recent(t, owner, archived, mark, page_size=PAGE if query else limit + 1):
+        if len(found) == limit or (query and looked_at == SEARCHED_CHATS):
+            return Page(data=tuple(found), next=rules.page_mark(last) if last else None)
+        last, looked_at = chat, looked_at + 1
+        if not query or _says(t, owner, chat, query.casefold()):
+            found.append(chat)
+    return Page(data=tuple(found), next=None)
+
+
+def _recent(t: Tables, owner: str, archived: bool, mark: str | None, *, page_size: int) -> Iterator[Chat]:
+    key = recent_key(owner, archived=archived)
+    while True:
+        older = t.chat.moment < mark if mark else None
+        items = ask(
+            lambda: list(t.chat.by_moment.query(key, older, scan_index_forward=False, limit=page_size))  # noqa: B023
+        )
+        yield from map(_load, items)
+        if len(items) < page_size:
+            return
+        mark = items[-1].moment
+
+
+def _says(t: Tables, owner: str, chat: Chat, folded: str) -> bool:
+    if folded in (chat.title or "").casefold():
+        return True
+    return any(rules.says(gather(t, item), folded) for item in _messages(t, owner, chat.id))
+
+
+def update_chat(t: Tables, owner: str, chat_id: str, changes: dict[str, Any]) -> Chat:
+    rules.check_changes(changes)
+    if not changes:
+        return get_chat(t, owner, chat_id)
+    leaf = changes.get("active_leaf")
+    if leaf is not None and find_item(t, chat_pk(owner, chat_id), message_sk(leaf)) is None:
+        # Messages come and go with their chat, so this answer holds as long as the chat does.
+        get_chat(t, owner, chat_id)
+        raise BadInput("The active message must be one of the chat.", param="active_leaf")
+    actions: list[Action] = [set_or_remove(t, name, value) for name, value in changes.items()]
+    if "archived" in changes:
+        actions.append(t.chat.recent.set(recent_key(owner, archived=changes["archived"])))
+    item = t.chat(owner_pk(owner), chat_sk(chat_id))
+    try:
+        ask(lambda: item.update(actions, is_alive(t)))
+    except Refused as exc:
+        raise rules.no_chat() from exc
+    return _load(item)
+
+
+def set_or_remove(t: Tables, name: str, value: Any) -> Action:  # the field's own type
+    attribute = getattr(t.chat, name)
+    action: Action = attribute.remove() if value is None else attribute.set(value)
+    return action
+
+
+# -- deleting ---------------------------------------------------------------------------------------------------
+def delete_chat(t: Tables, owner: str, chat_id: str) -> None:
+    """First the mark, which refuses turns and ends; then each run, which refuses appends; then what nobody can add
+    to any more; the chat last. A delete that was cut off has left the mark: the next one finishes its work.
+
+        mark chat ─ run: job, key, R ─ run's events ─ … ─ messages, pointers ─ chat
+             └ begin_turn, finish_run lose    └ append_events, claim_run lose
+    """
+    chat = t.chat(owner_pk(owner), chat_sk(chat_id))
+    erase: list[Action] = [t.chat.is_deleted.set(True)]
+    erase += [attribute.remove() for attribute in (t.chat.recent, t.chat.moment, t.chat.title, t.chat.system_prompt)]
+    try:
+        ask(lambda: chat.update(erase, t.chat.pk.exists()))
+    except Refused as exc:
+        raise rules.no_chat() from exc
+    rows = _keys(t, chat_pk(owner, chat_id))
+    for row in rows:
+        if row.run_id is not None:
+            _delete_run(t, owner, row)
+    delete_all(t.chat, [(row.pk, row.sk) for row in rows])
+    ask(chat.delete)
+
+
+def _delete_run(t: Tables, owner: str, pointer: ChatItem) -> None:
+    ask(t.jobs(pointer.run_id).delete)
+    held = t.chat(owner_pk(owner), pointer.key)
+    with suppress(Refused):  # A newer run has taken the key over.
+        ask(lambda: held.delete(t.chat.run_id == pointer.run_id))
+    pk = run_pk(owner, pointer.run_id)
+    ask(t.chat(pk, "R").delete)
+    delete_all(t.chat, [(row.pk, row.sk) for row in _keys(t, pk)])
+
+
+def _keys(t: Tables, pk: str) -> list[ChatItem]:
+    """All rows of a partition, without what they hold."""
+    names = ["pk", "sk", "run_id", "key"]
+    return ask(lambda: list(t.chat.query(pk, consistent_read=True, attributes_to_get=names)))
+
+
+# -- messages ---------------------------------------------------------------------------------------------------
+def message_items(t: Tables, owner: str, message: Message) -> tuple[ChatItem, list[ChatItem]]:
+    """The item of a message, and its parts when it is large."""
+    pk, sk = chat_pk(owner, message.chat_id), message_sk(message.id)
+    attributes, parts = spread(t, pk, sk, encode(message))
+    return t.chat(pk, sk, **attributes), parts
+
+
+def _messages(
+    t: Tables, owner: str, chat_id: str, *, before: str | None = None, limit: int | None = None
+) -> list[ChatItem]:
+    """The chat's messages, newest first."""
+    # "M$" comes after all "M#…".
+    upper = message_sk(before) if before is not None else "M$"
+    return ask(
+        lambda: list(
+            t.chat.query(
+                chat_pk(owner, chat_id),
+                t.chat.sk.between("M#", upper),
+                consistent_read=True,
+                scan_index_forward=False,
+                limit=limit,
+            )
+        )
+    )
+
+
+def get_message(t: Tables, owner: str, chat_id: str, message_id: str) -> Message:
+    keys = [(owner_pk(owner), chat_sk(chat_id)), (chat_pk(owner, chat_id), message_sk(message_id))]
+    rows = {row.sk: row for row in ask(lambda: list(t.chat.batch_get(keys, consistent_read=True)))}
+    chat, message = (rows.get(sk) for _, sk in keys)
+    if chat is None or chat.is_deleted or message is None:
+        raise rules.no_message()
+    return _decode_message(gather(t, message))
+
+
+def list_messages(t: Tables, owner: str, chat_id: str, *, limit: int | None, before: str | None) -> Page[Message]:
+    get_chat(t, owner, chat_id)
+    # `before` itself is in the range and not in the page; one more tells whether there is an older page.
+    items = _messages(t, owner, chat_id, before=before, limit=None if limit is None else limit + 2)
+    items = [item for item in items if before is None or item.sk != message_sk(before)]
+    newest = [_decode_message(gather(t, item)) for item in items[:limit]]
+    more = limit is not None and len(items) > limit and bool(newest)
+    return Page(data=tuple(newest[::-1]), next=newest[-1].id if more else None)
+
+
+def read_path(t: Tables, owner: str, chat_id: str, leaf: str) -> tuple[Message, ...]:
+    """Reads the whole chat in one go, because a walk would be a round trip for each message."""
+    messages = {message.id: message for message in list_messages(t, owner, chat_id, limit=None, before=None).data}
+    path: list[Message] = []
+    at: str | None = leaf
+    while at is not None and at in messages:
+        path.append(messages.pop(at))
+        at = path[-1].parent_id
+    if not path:
+        raise rules.no_message()
+    return tuple(path[::-1])
+
+
+# -- the owner --------------------------------------------------------------------------------------------------
+def get_profile(t: Tables, owner: str) -> Profile:
+    item = find_item(t, owner_pk(owner), "P")
+    return _decode_profile(gather(t, item)) if item else Profile()
+
+
+def put_profile(t: Tables, owner: str, profile: Profile) -> None:
+    attributes, parts = spread(t, owner_pk(owner), "P", encode(profile))
+    writes = Writes(t)
+    for item in (t.chat(owner_pk(owner), "P", **attributes), *parts):
+        writes.put("profile", item)
+    writes.commit()

@@ -1,0 +1,72 @@
+"""The job queue in DynamoDB: an index by time finds the next job, a conditional update takes it."""
+
+import os
+import random
+import time
+from contextlib import suppress
+
+import msgspec
+from pynamodb.expressions.update import Action
+
+from functions.adapters.dynamo_calls import Refused, ask
+from functions.adapters.dynamo_models import JobItem, Tables
+from functions.chat.messages import Job, QueuedJob
+
+CANDIDATES = 10
+ROUNDS = 5
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Job).decode
+
+
+def job_item(t: Tables, job_id: str, job: Job, at_ms: int) -> JobItem:
+    """A replaced job starts afresh; who holds the old one holds a stale receipt."""
+    return t.jobs(job_id, due_ms=at_ms, data=_encode(job))
+
+
+def put_job(t: Tables, job_id: str, job: Job, *, at_ms: int) -> None:
+    ask(job_item(t, job_id, job, at_ms).save)
+
+
+def take_job(t: Tables, *, now_ms: int, hidden_ms: int) -> QueuedJob | None:
+    """Racing takers see the same candidates; each job goes to the first, and the others try the next."""
+    for _ in range(ROUNDS):
+        due = ask(lambda: list(t.jobs.by_due.query("all", t.jobs.due_ms <= now_ms, limit=CANDIDATES)))
+        if not due:
+            return None
+        for candidate in due:
+            if taken := _take(t, candidate, now_ms + hidden_ms):
+                return taken
+        # Lost them all; the index, too, may still show what others have taken.
+        time.sleep(random.uniform(0, 0.02))
+    return None
+
+
+def _take(t: Tables, candidate: JobItem, until_ms: int) -> QueuedJob | None:
+    receipt = os.urandom(16).hex()
+    as_seen = t.jobs.due_ms == candidate.due_ms
+    as_seen &= t.jobs.receipt == candidate.receipt if candidate.receipt else t.jobs.receipt.does_not_exist()
+    job = t.jobs(candidate.id)
+    actions: list[Action] = [
+        t.jobs.due_ms.set(until_ms),
+        t.jobs.attempts.set(t.jobs.attempts + 1),
+        t.jobs.receipt.set(receipt),
+    ]
+    try:
+        ask(lambda: job.update(actions, as_seen))
+    except Refused:
+        return None
+    return QueuedJob(id=job.id, job=_decode(job.data), attempts=job.attempts, receipt=receipt)
+
+
+def drop_job(t: Tables, queued: QueuedJob) -> None:
+    job = t.jobs(queued.id)
+    with suppress(Refused):  # Stale: somebody else has it, or it is gone.
+        ask(lambda: job.delete(t.jobs.receipt == queued.receipt))
+
+
+def delay_job(t: Tables, queued: QueuedJob, *, at_ms: int) -> None:
+    job = t.jobs(queued.id)
+    actions: list[Action] = [t.jobs.due_ms.set(at_ms), t.jobs.receipt.remove()]
+    with suppress(Refused):  # Stale: somebody else has it, or it is gone.
+        ask(lambda: job.update(actions, t.jobs.receipt == queued.receipt))

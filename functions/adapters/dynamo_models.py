@@ -1,0 +1,241 @@
+"""The four DynamoDB tables as pynamodb models, and the keys of the `chat` table.
+
+    pk                      sk                    what
+    U#owner                 C#chat                chat; in the index `recent` by updated_at, unless being deleted
+    U#owner                 I#key                 idempotency key of a turn -> its run
+    U#owner                 P                     profile
+    U#owner#C#chat          M#message             message
+    U#owner#C#chat          R#run                 pointer to a run of the chat (so that delete finds it)
+    U#owner#R#run           E#last seq            a checkpoint: the events up to and with that seq
+    U#owner#R#run           Q                     the conversation the caller brought, if any
+    U#owner#R#run           R                     the run: small, because each checkpoint rewrites it
+    (of any of these)       Z#sk#tag#number       a part of an item that is too large for one
+
+Owners and ids are escaped, so that no id can reach into another key. Nothing here does I/O except `bind`, which makes
+the client.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pynamodb.attributes import Attribute, BinaryAttribute, BooleanAttribute, TTLAttribute, UnicodeAttribute
+from pynamodb.constants import NUMBER, PAY_PER_REQUEST_BILLING_MODE
+from pynamodb.expressions.condition import Condition
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
+from pynamodb.models import Model
+
+THREADS = 50  # pynamodb blocks; this many calls may wait for DynamoDB at once, each on a connection of its own
+CONNECT_SECONDS = 1.5
+READ_SECONDS = 5.0
+KEY_BYTES = 900  # a sort key may have 1,024
+
+
+class WholeNumber(Attribute[int]):
+    attr_type = NUMBER
+
+    def serialize(self, value: int) -> str:
+        return str(value)
+
+    def deserialize(self, value: str) -> int:
+        return int(value)
+
+
+class RecentIndex(GlobalSecondaryIndex["ChatItem"]):  # type: ignore[no-untyped-call]  # pynamodb's own hook
+    """The chats of an owner, archived or not, by the moment of their last change. Eventually consistent."""
+
+    class Meta:
+        index_name = "recent"
+        projection = AllProjection()
+
+    recent = UnicodeAttribute(hash_key=True)
+    moment = UnicodeAttribute(range_key=True)
+
+
+class ChatItem(Model):
+    """Any row of the `chat` table; which attributes it has depends on its kind."""
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    expires = TTLAttribute(null=True)
+    # What is stored whole: JSON, perhaps compressed; in `parts` items under `tag` when it is too large
+    data = BinaryAttribute(null=True, legacy_encoding=False)
+    parts = WholeNumber(null=True)
+    tag = UnicodeAttribute(null=True)
+    # Chat
+    chat_id = UnicodeAttribute(null=True)
+    title = UnicodeAttribute(null=True)
+    model = UnicodeAttribute(null=True)
+    system_prompt = UnicodeAttribute(null=True)
+    created_us = WholeNumber(null=True)
+    updated_us = WholeNumber(null=True)
+    pinned = BooleanAttribute(null=True)
+    archived = BooleanAttribute(null=True)
+    active_leaf = UnicodeAttribute(null=True)
+    active_run = UnicodeAttribute(null=True)
+    is_deleted = BooleanAttribute(null=True)
+    recent = UnicodeAttribute(null=True)
+    moment = UnicodeAttribute(null=True)
+    by_moment = RecentIndex()
+    # Run
+    status = UnicodeAttribute(null=True)
+    epoch = WholeNumber(null=True)
+    worker = UnicodeAttribute(null=True)
+    lease_until_ms = WholeNumber(null=True)
+    last_seq = WholeNumber(null=True)
+    is_stopping = BooleanAttribute(null=True)
+    has_prompt = BooleanAttribute(null=True)
+    # Checkpoint
+    first_seq = WholeNumber(null=True)
+    # Idempotency key, and the pointer to a run
+    body_hash = UnicodeAttribute(null=True)
+    run_id = UnicodeAttribute(null=True)
+    key = UnicodeAttribute(null=True)
+    until_ms = WholeNumber(null=True)
+
+
+class VectorItem(Model):
+    """pk U#owner#V#collection; sk V#id, or L: the length of all vectors of the collection."""
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    length = WholeNumber(null=True)
+    vector_id = UnicodeAttribute(null=True)
+    vector = BinaryAttribute(null=True, legacy_encoding=False)
+    data = BinaryAttribute(null=True, legacy_encoding=False)
+
+
+class CounterItem(Model):
+    """pk U#owner; sk A#key (the theoretical arrival of a rate) or T#key (a total)."""
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    arrival_ms = WholeNumber(null=True)
+    total = WholeNumber(null=True)
+    until_ms = WholeNumber(null=True)
+    last_call = UnicodeAttribute(null=True)
+    expires = TTLAttribute(null=True)
+
+
+class DueIndex(GlobalSecondaryIndex["JobItem"]):  # type: ignore[no-untyped-call]  # pynamodb's own hook
+    """All jobs by the time they are due. One partition: good for about a thousand changes a second."""
+
+    class Meta:
+        index_name = "due"
+        projection = AllProjection()
+
+    queue = UnicodeAttribute(hash_key=True)
+    due_ms = WholeNumber(range_key=True)
+
+
+class JobItem(Model):
+    id = UnicodeAttribute(hash_key=True)
+    queue = UnicodeAttribute(default="all")
+    due_ms = WholeNumber()
+    attempts = WholeNumber(default=0)
+    receipt = UnicodeAttribute(null=True)
+    data = BinaryAttribute(legacy_encoding=False)
+    by_due = DueIndex()
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The models bound to one prefix and region. pynamodb keeps a table's name on the class, hence classes."""
+
+    chat: type[ChatItem]
+    vectors: type[VectorItem]
+    counters: type[CounterItem]
+    jobs: type[JobItem]
+
+    @property
+    def all(self) -> tuple[type[Model], ...]:
+        return self.chat, self.vectors, self.counters, self.jobs
+
+    @property
+    def connection(self) -> Any:  # pynamodb does not export its connection's type
+        return self.chat._get_connection().connection
+
+
+def bind(prefix: str, region: str | None, endpoint: str | None, *, is_emulator: bool) -> Tables:
+    """The four tables under `prefix`, sharing one client (pynamodb would make four, 50 ms of CPU each)."""
+    settings: dict[str, Any] = {
+        "region": region,
+        "host": endpoint,
+        "billing_mode": PAY_PER_REQUEST_BILLING_MODE,
+        "connect_timeout_seconds": CONNECT_SECONDS,
+        "read_timeout_seconds": READ_SECONDS,
+        "max_pool_connections": THREADS,
+        "max_retry_attempts": 0,  # `dynamo_calls.ask` retries, and knows what may be retried
+    }
+    if is_emulator:  # it wants a signature, whosoever's
+        settings |= {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+
+    def table(model: type[Model], name: str) -> Any:  # a subclass of `model`
+        meta = type("Meta", (), settings | {"table_name": f"{prefix}-{name}"})
+        return type(model.__name__, (model,), {"Meta": meta, "__module__": __name__})
+
+    tables = Tables(
+        table(ChatItem, "chat"), table(VectorItem, "vectors"), table(CounterItem, "counters"), table(JobItem, "jobs")
+    )
+    client = tables.connection.client
+    for model in tables.all:
+        model._get_connection().connection._client = client
+    return tables
+
+
+# -- keys -------------------------------------------------------------------------------------------------------
+def safe(text: str) -> str:
+    """Without the separator; different texts stay different."""
+    return text.replace("%", "%25").replace("#", "%23")
+
+
+def owner_pk(owner: str) -> str:
+    return f"U#{safe(owner)}"
+
+
+def chat_pk(owner: str, chat_id: str) -> str:
+    return f"U#{safe(owner)}#C#{safe(chat_id)}"
+
+
+def run_pk(owner: str, run_id: str) -> str:
+    return f"U#{safe(owner)}#R#{safe(run_id)}"
+
+
+def collection_pk(owner: str, collection: str) -> str:
+    return f"U#{safe(owner)}#V#{safe(collection)}"
+
+
+def chat_sk(chat_id: str) -> str:
+    return f"C#{safe(chat_id)}"
+
+
+def message_sk(message_id: str) -> str:
+    return f"M#{safe(message_id)}"
+
+
+def pointer_sk(run_id: str) -> str:
+    return f"R#{safe(run_id)}"
+
+
+def events_sk(last_seq: int) -> str:
+    return f"E#{last_seq:010}"
+
+
+def key_sk(key: str) -> str:
+    """Clients choose their keys; a long one is known by its hash."""
+    encoded = safe(key).encode()
+    return f"I#{safe(key)}" if len(encoded) <= KEY_BYTES else f"I##{hashlib.sha256(encoded).hexdigest()}"
+
+
+def recent_key(owner: str, *, archived: bool) -> str:
+    return f"{owner_pk(owner)}#{'archived' if archived else 'current'}"
+
+
+def moment(updated_us: int, chat_id: str) -> str:
+    """Sorts as (updated_us, chat_id) does, also before 1970."""
+    return f"{updated_us + 10**18:019}#{chat_id}"
+
+
+def is_alive(tables: Tables) -> Condition:
+    """The chat is there and is not being deleted."""
+    return cast("Condition", tables.chat.pk.exists() & tables.chat.is_deleted.does_not_exist())
