@@ -7,7 +7,7 @@ import asyncio
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,16 +43,22 @@ class Services:
 
 async def open_store(url: str, *, create: bool = False) -> Store:
     """The store that `url` names. Tables in the cloud are created only when asked for."""
+    return await (await asyncio.to_thread(_adapter, url, create))
+
+
+def _adapter(url: str, create: bool) -> Awaitable[Store]:
+    """Only the chosen adapter is imported, and in a thread: boto3 is half a second."""
     scheme, _, rest = url.partition("://")
     match scheme:
         case "sqlite":
-            from functions.adapters.sqlite import SqliteStore  # noqa: PLC0415  # only the chosen one is loaded
+            from functions.adapters.sqlite import SqliteStore  # noqa: PLC0415
 
-            return await SqliteStore.open(Path(rest.removeprefix("/") if rest.startswith("//") else rest))
+            # As in SQLAlchemy: three slashes and a relative path, four and an absolute one.
+            return SqliteStore.open(Path(rest.removeprefix("/")))
         case "dynamodb":
-            from functions.adapters.dynamo import DynamoStore  # noqa: PLC0415  # boto3 is half a second of imports
+            from functions.adapters.dynamo import DynamoStore  # noqa: PLC0415
 
-            return await DynamoStore.open(url, create=create)
+            return DynamoStore.open(url, create=create)
         case _:
             raise BadInput(f"PARLEY_STORE_URL: unknown scheme {scheme!r}; use sqlite:///FILE or dynamodb://PREFIX.")
 
