@@ -1,19 +1,24 @@
-"""Both stores, opened fresh for each test; one ministack for all of them."""
+"""Both stores under one suite: SQLite on a fresh file for each test, DynamoDB on one ministack for all of them.
 
+`store` and `stores` (two instances on one stored state) share DynamoDB's tables between tests: owners are unique, and
+the job queue, which has no owner, is emptied first. `opener` opens instances of the test's own.
+"""
+
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from functions.adapters.dynamo import DynamoStore
 from functions.adapters.sqlite import SqliteStore
 from functions.chat.messages import new_id
 from tests.contracts.makers import Store
 from tests.ministack import ministack as run_ministack
 
-_prefixes = count()
 Opener = Callable[[], Awaitable[Store]]
 
 
@@ -23,41 +28,63 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def dynamo_url(ministack: str) -> str:
+    return f"dynamodb://contract?region=eu-central-1&endpoint={ministack}"
+
+
+@pytest.fixture(scope="session")
+def dynamo_stores(dynamo_url: str) -> Iterator[tuple[Store, Store]]:
+    """Opened once: they belong to no event loop, and a client costs 50 ms of CPU."""
+    with ThreadPoolExecutor(1) as thread:  # a fixture may be set up inside a running loop
+
+        def run(coroutine: Any) -> Any:
+            return thread.submit(asyncio.run, coroutine).result()
+
+        stores = run(DynamoStore.open(dynamo_url, create=True)), run(DynamoStore.open(dynamo_url))
+        yield stores
+        for store in stores:
+            run(store.close())
+
+
 @pytest.fixture
 def owner() -> str:
     return f"owner-{new_id()}"
 
 
 @pytest.fixture(params=["sqlite", "dynamo"])
-async def opener(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opener]:
+def adapter(request: pytest.FixtureRequest) -> str:
+    return cast("str", request.param)
+
+
+@pytest.fixture
+async def opener(adapter: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opener]:
     """Opens one more instance on the same stored state; all are closed at the end."""
-    if request.param == "sqlite":
-        open_one: Callable[[], Any] = lambda: SqliteStore.open(tmp_path / "parley.db")  # noqa: E731
-    else:
-        open_one = _dynamo(request.getfixturevalue("ministack"))
     async with AsyncExitStack() as stack:
 
-        async def open_another() -> Store:
-            store: Store = await open_one()
+        async def open_one() -> Store:
+            store: Any
+            if adapter == "sqlite":
+                store = await SqliteStore.open(tmp_path / "parley.db")
+            else:
+                store = await DynamoStore.open(request.getfixturevalue("dynamo_url"), create=True)
             stack.push_async_callback(store.close)
-            return store
+            return cast("Store", store)
 
-        yield open_another
-
-
-def _dynamo(endpoint: str) -> Callable[[], Any]:
-    from functions.adapters.dynamo import DynamoStore
-
-    url = f"dynamodb://test{next(_prefixes)}?region=eu-central-1&endpoint={endpoint}"
-    return lambda: DynamoStore.open(url, create=True)
+        yield open_one
 
 
 @pytest.fixture
-async def store(opener: Opener) -> Store:
-    return await opener()
-
-
-@pytest.fixture
-async def stores(opener: Opener) -> tuple[Store, Store]:
+async def stores(adapter: str, opener: Opener, request: pytest.FixtureRequest) -> tuple[Store, Store]:
     """Two instances on the same stored state, as two workers have them."""
-    return await opener(), await opener()
+    if adapter == "sqlite":
+        return await opener(), await opener()
+    shared: tuple[Store, Store] = request.getfixturevalue("dynamo_stores")
+    while queued := await shared[0].take_job(now_ms=10**16, hidden_ms=1):
+        await shared[0].drop_job(queued)
+    return shared
+
+
+@pytest.fixture
+def store(stores: tuple[Store, Store]) -> Store:
+    return stores[0]

@@ -3,7 +3,8 @@
 import pytest
 
 from functions.chat.messages import Profile, new_id
-from functions.errors import BadInput, Conflict, NotFound
+from functions.errors import BadInput, Conflict, NotFound, ParleyError
+from tests.contracts.conftest import Opener
 from tests.contracts.makers import (
     NASTY,
     Store,
@@ -347,9 +348,8 @@ async def test_an_open_store_is_ready(store: Store) -> None:
     await store.ready()
 
 
-async def test_a_closed_store_says_so(store: Store, owner: str) -> None:
-    from functions.errors import ParleyError
-
+async def test_a_closed_store_says_so(opener: Opener, owner: str) -> None:
+    store = await opener()
     await store.close()
     await store.close()
 

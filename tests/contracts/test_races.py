@@ -9,6 +9,7 @@ import pytest
 
 from functions.chat.messages import Run, RunJob, new_id
 from functions.errors import Conflict, Fenced, NotFound
+from tests.contracts.conftest import Opener
 from tests.contracts.makers import (
     LEASE_MS,
     Store,
@@ -323,7 +324,8 @@ async def test_sixty_four_runs_write_at_once_and_each_log_is_its_own(stores: Sto
         assert texts == [f"{n}.{seq}" for seq in range(2, 7)]
 
 
-async def test_a_cancelled_caller_does_not_undo_its_write(stores: Stores, owner: str) -> None:
+async def test_a_cancelled_caller_does_not_undo_its_write(opener: Opener, owner: str) -> None:
+    stores = await opener(), await opener()
     run, _ = await stores[0].begin_turn(owner, a_turn(owner, None))
     run = await claimed(stores[0], owner, run)
 
