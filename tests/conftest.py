@@ -1,12 +1,15 @@
 """What every test gets: a clean environment, no blocking inside the event loop, a house when it asks for one."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from rich.console import Console
 
+from functions import webbuild
 from tests.house import House, open_house
 from tests.ministack import ministack as run_ministack
 
@@ -29,6 +32,24 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The DynamoDB API on loopback: its address. One process for the whole session."""
     with run_ministack(tmp_path_factory.mktemp("ministack")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def web_client() -> Path:
+    """The web client, built when it is stale: the folder to serve."""
+    built = webbuild.ready(Console(stderr=True))
+    assert built, "the web client does not build; it needs Node 20 or newer (apt install nodejs npm)"
+    return built
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Debian's Chromium. Where it must be there (.ci/run), its absence is a failure; elsewhere a skip that says so."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None and not os.environ.get("REQUIRE_CHROMIUM"):
+        pytest.skip("no Chromium here: apt install chromium")
+    assert found, "no Chromium: apt install chromium"
+    return found
 
 
 @pytest.fixture

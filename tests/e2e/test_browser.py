@@ -1,38 +1,27 @@
 """A person's first minutes: `parley dev` with the embedded engine, in a real browser."""
 
-import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
-from rich.console import Console
 
-from functions import webbuild
 from tests.e2e.parley_process import ParleyProcess, parley_dev
 
-CHROMIUM = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
 NO_NETWORK = "http://127.0.0.1:9"  # a hub that nobody can reach: the demo model answers
-NO_BROWSER = "Chromium is not installed: apt install chromium"
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and os.environ.get("PARLEY_TEST_BROWSER") != "required", reason=NO_BROWSER
-)
 
 
 @pytest.fixture(scope="module")
-def parley(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ParleyProcess]:
-    assert webbuild.ready(Console(stderr=True)), "the web client does not build"
-    with parley_dev(tmp_path_factory.mktemp("data"), model_hub=NO_NETWORK) as running:
+def parley(web_client: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ParleyProcess]:
+    with parley_dev(tmp_path_factory.mktemp("data"), model_hub=NO_NETWORK, web=str(web_client)) as running:
         yield running.ready()
 
 
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    assert CHROMIUM, NO_BROWSER
+async def browser(chromium: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        launched = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield launched
         await launched.close()
 

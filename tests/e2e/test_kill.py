@@ -41,7 +41,13 @@ async def engine() -> AsyncIterator[SimulatedEngine]:
 
 
 def settings_for(engine: SimulatedEngine, store_url: str) -> dict[str, str]:
-    return {"model_url": engine.url, "store_url": store_url, "lease_seconds": LEASE, "checkpoint_ms": "0", "web": "/nonexistent"}
+    return {
+        "model_url": engine.url,
+        "store_url": store_url,
+        "lease_seconds": LEASE,
+        "checkpoint_ms": "0",
+        "web": "/nonexistent",
+    }
 
 
 async def expected_answer(url: str) -> str:
