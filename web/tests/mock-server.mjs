@@ -49,7 +49,7 @@ const SCENES = [
   ['block', '', { block: true }],
   ['mask', 'You can reach the office at [email hidden], or come by on any weekday.', { mask: true }],
   ['fail', 'The first step is to look at the logs. The second', { fail: true }],
-  ['cut', STORY, { every: 25, cutAfter: 6 }],
+  ['cut', STORY, { every: 25, cutAfter: 40 }],
   ['beats', STORY, { every: 250, piece: 40 }],
   ['flood', LONG.repeat(3), { every: 4, piece: 16 }],
   ['long', LONG, { every: 8, piece: 14 }],

@@ -40,6 +40,7 @@ export const en = {
   suggestionsLabel: 'Things to ask',
   demoBadge: 'Demo',
   demoTitle: 'This is the offline demo model',
+  demoNote: 'It ships with Parley, so that everything can be tried without a GPU. It is tiny and often wrong.',
 
   // Composer
   message: 'Message',

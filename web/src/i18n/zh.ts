@@ -39,6 +39,7 @@ export const zh: Messages = {
   suggestionsLabel: '可以这样问',
   demoBadge: '演示',
   demoTitle: '这是离线演示模型',
+  demoNote: '它随 Parley 附带，没有 GPU 也能试用全部功能。它很小，经常出错。',
 
   message: '消息',
   placeholder: (model) => `给 ${model} 发消息`,

@@ -8,11 +8,17 @@
 const FIRST_MS = 12;
 const LATER_MS = 40;
 
-let jobs: (() => void)[] = [];
+interface Job {
+  order: string;
+  run: () => void;
+}
+
+let jobs: Job[] = [];
 let isArmed = false;
 
-/** Jobs asked for together run in reverse order: the last message is the one being read. */
-export function soon(job: () => void): () => void {
+/** The job with the greatest order goes first: message ids grow with time, and the last message is the one being read. */
+export function soon(order: string, run: () => void): () => void {
+  const job = { order, run };
   jobs.push(job);
   if (!isArmed) {
     isArmed = true;
@@ -25,7 +31,8 @@ export function soon(job: () => void): () => void {
 
 function drain(budget: number): void {
   const until = performance.now() + budget;
-  for (let job = jobs.pop(); job; job = performance.now() < until ? jobs.pop() : undefined) job();
+  jobs.sort((a, b) => (a.order < b.order ? -1 : a.order > b.order ? 1 : 0));
+  for (let job = jobs.pop(); job; job = performance.now() < until ? jobs.pop() : undefined) job.run();
   if (jobs.length > 0) setTimeout(() => drain(LATER_MS));
   else isArmed = false;
 }

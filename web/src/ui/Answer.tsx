@@ -41,11 +41,12 @@ const clock = {
 };
 
 interface Props {
+  id: string;
   content: string;
   isLive: boolean;
 }
 
-export function Answer({ content, isLive }: Props) {
+export function Answer({ id, content, isLive }: Props) {
   const root = useRef<HTMLDivElement>(null);
   const prose = useRef<Prose>(undefined);
   const reveal = useRef<Reveal>(undefined);
@@ -88,7 +89,7 @@ export function Answer({ content, isLive }: Props) {
       node.classList.add('raw');
     }
     if (module === null) return;
-    return soon(() => {
+    return soon(id, () => {
       if (node.classList.contains('raw')) {
         node.textContent = '';
         node.classList.remove('raw');

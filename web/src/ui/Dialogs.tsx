@@ -26,7 +26,8 @@ function Dialog({ title, children, class: className }: { title: string; children
     >
       <div class="dialog-body">
         <header>
-          <h2 id="dialog-title">{title}</h2>
+          {/* The title takes the focus: a screen reader says what opened, and no button looks pressed. */}
+          <h2 id="dialog-title" tabIndex={-1} autofocus>{title}</h2>
           <button type="button" class="icon-button" aria-label={t.value.close} onClick={() => node.current?.close()}>
             <icons.Cross />
           </button>

@@ -143,7 +143,7 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
     <article class={isLive ? 'turn assistant live' : 'turn assistant'} data-id={message.id} aria-busy={isLive}>
       <h2 class="sr-only">{words.assistant(name)}</h2>
       {isLive && <LiveHead />}
-      {!isBlocked && <Answer key={locale.value} content={message.content} isLive={isLive} />}
+      {!isBlocked && <Answer key={locale.value} id={message.id} content={message.content} isLive={isLive} />}
       <Verdicts verdicts={shown} />
       {isBlocked && shown.length === 0 && <Note tone="shield" title={words.guardBlockedOutput}><p>{message.content}</p></Note>}
       {!isLive && message.status === 'stopped' && <p class="ended">{words.stoppedNote}</p>}

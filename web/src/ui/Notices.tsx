@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { t } from '../lib/i18n';
+import { locale, t } from '../lib/i18n';
 import { model, online, run, server, serverProblem } from '../store';
 import type { Unsent } from '../state';
 import type { Problem, Verdict } from '../wire';
@@ -105,7 +105,8 @@ export function DemoNote() {
   if (!one?.demo) return null;
   return (
     <Note tone="info" title={t.value.demoTitle}>
-      {one.notice && <p>{one.notice}</p>}
+      {/* The server says it in English; where that is not the reader's language, ours is the better sentence. */}
+      <p>{locale.value === 'en' && one.notice ? one.notice : t.value.demoNote}</p>
     </Note>
   );
 }

@@ -60,7 +60,7 @@ export function Thread() {
         onClick={(event) => void copyCode(event)}
       >
         <div class="column" ref={content}>
-          <Messages keepPlace={(change) => keepPlace(scroller.current!, change)} />
+          <Messages key={id} keepPlace={(change) => keepPlace(scroller.current!, change)} />
         </div>
       </div>
       {isAway && (
@@ -79,10 +79,28 @@ async function keepPlace(node: HTMLElement, change: () => Promise<void>): Promis
   requestAnimationFrame(() => (node.scrollTop = node.scrollHeight - fromEnd));
 }
 
+// The newest turns fill the screen in the first frame; the older ones come above it, a few at a time.
+const FIRST_TURNS = 12;
+const MORE_TURNS = 16;
+const PAUSE_MS = 48;
+
+/** How many of the newest messages to draw now. Once all are there, it is all of them for good. */
+function useGradual(length: number): number {
+  const [count, setCount] = useState(FIRST_TURNS);
+  useEffect(() => {
+    if (length === 0 || count === Infinity) return;
+    const timer = setTimeout(() => setCount(count >= length ? Infinity : count + MORE_TURNS), PAUSE_MS);
+    return () => clearTimeout(timer);
+  }, [count, length]);
+  return count;
+}
+
 function Messages({ keepPlace: keep }: { keepPlace: (change: () => Promise<void>) => Promise<void> }) {
   const words = t.value;
   const state = threadState.value;
   const id = openId.value;
+  const messages = path.value;
+  const count = useGradual(messages.length);
   if (state === 'loading') return <Loading />;
   if (state === 'missing') {
     return (
@@ -101,17 +119,17 @@ function Messages({ keepPlace: keep }: { keepPlace: (change: () => Promise<void>
       </div>
     );
   }
-  const messages = path.value;
   const last = messages.at(-1);
+  const shown = count === Infinity ? messages : messages.slice(-count);
   const isPending = isRunning.value && runMessageId.value === null;
   return (
     <>
-      {thread.value?.hasEarlier && (
+      {count === Infinity && thread.value?.hasEarlier && (
         <button type="button" class="text-button earlier" onClick={() => id && void keep(() => loadEarlier(id))}>
           {words.earlier}
         </button>
       )}
-      {messages.map((message) =>
+      {shown.map((message) =>
         message.role === 'user' ? (
           <UserMessage key={message.id} message={message} />
         ) : (
