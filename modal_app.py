@@ -91,12 +91,13 @@ with web_image.imports():  # type: ignore[no-untyped-call]  # the GPU's containe
 
     from functions import telemetry
     from functions.app import create_app
-    from functions.chat.messages import RunJob, new_id
-    from functions.errors import BadInput, NotFound
+    from functions.chat.messages import new_id
+    from functions.errors import BadInput
     from functions.inference.nodes import Node, ServedModel
     from functions.services import Services, open_services
     from functions.settings import Settings
-    from functions.workers.embedded import run_job, work
+    from functions.workers import embedded
+    from functions.workers.embedded import working
 
 # ## Volumes: what a start must not fetch or compile again
 weights = modal.Volume.from_name("parley-huggingface-cache", create_if_missing=True)
@@ -217,14 +218,9 @@ def web() -> "FastAPI":
 
     @asynccontextmanager
     async def services_with_worker() -> AsyncIterator[Services]:
-        async with open_services(settings, [await way_to_model(settings)]) as services:
-            worker = asyncio.create_task(work(services, idle_s=JOB_POLL_SECONDS), name="worker")
-            try:
-                yield services
-            finally:
-                worker.cancel()
-                with suppress(asyncio.CancelledError):
-                    await worker
+        nodes = [await way_to_model(settings)]
+        async with open_services(settings, nodes) as services, working(services, idle_s=JOB_POLL_SECONDS):
+            yield services
 
     return create_app(services_with_worker, Path("/assets"))
 
@@ -243,24 +239,11 @@ def web() -> "FastAPI":
     scaledown_window=2,  # the least there is: an idle container would cost more than its work
 )
 async def sweep() -> int:
-    """Take what is due, follow it to its end, say how much it was. Two at once do no harm: claims are conditional."""
+    """How many jobs were due."""
     telemetry.configure()
     settings = public_settings()
-    runs: dict[str, asyncio.Task[None]] = {}
-    hidden_ms = int(1000 * settings.lease_seconds)
     async with open_services(settings, [await way_to_model(settings)]) as services:
-        while queued := await services.store.take_job(now_ms=services.runs.clock(), hidden_ms=hidden_ms):
-            await run_job(services, queued)
-            runs[queued.job.run_id] = asyncio.create_task(follow(services, queued.job))
-        if runs:
-            await asyncio.wait(runs.values(), timeout=RUN_SECONDS)
-    return len(runs)
-
-
-async def follow(services: "Services", job: "RunJob") -> None:
-    with suppress(NotFound):  # the chat was deleted meanwhile
-        async for _ in await services.runs.follow(job.owner, job.run_id):
-            pass
+        return await embedded.sweep(services, within_s=RUN_SECONDS)
 
 
 # ## Smoke test: `modal run modal_app.py --token parley_… [--url https://…]`

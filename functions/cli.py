@@ -29,7 +29,7 @@ from functions.inference.local import Choice, LocalEngine, choose_model
 from functions.inference.nodes import Node
 from functions.services import Services, open_services, open_store
 from functions.settings import Settings, has_display
-from functions.workers.embedded import work
+from functions.workers.embedded import working
 
 console = Console(stderr=True, highlight=False)
 SHUTDOWN_SECONDS = 5
@@ -131,13 +131,8 @@ async def _serve(
         """The app's services, and beside them what the cloud hosts elsewhere: engine and worker."""
         async with _node(settings, choice) as node, open_services(settings, [node]) as services:
             opened.append(services)
-            worker = asyncio.create_task(work(services), name="worker")
-            try:
+            async with working(services):
                 yield services
-            finally:
-                worker.cancel()
-                with suppress(asyncio.CancelledError):
-                    await worker
 
     def on_ready(url: str) -> None:
         console.print(f"Parley is ready: [bold]{url}[/]   (Ctrl-C stops it)")

@@ -20,7 +20,7 @@ from functions.chat.messages import new_id
 from functions.inference.nodes import Node
 from functions.services import open_services
 from functions.settings import Settings
-from functions.workers.embedded import work
+from functions.workers.embedded import working
 from tests.simulated import Scenario, SimulatedEngine
 
 
@@ -112,15 +112,11 @@ class Listener:
         return self.response.headers["x-run-id"]
 
 
-def serve(settings: Settings, nodes: list[Node], *, worker: bool = True) -> "_Serving":
-    return _Serving(settings, nodes, worker=worker)
+class Serving:
+    """`with Serving(settings, nodes) as url:`"""
 
-
-class _Serving:
-    """`with serve(settings, nodes) as url:`"""
-
-    def __init__(self, settings: Settings, nodes: list[Node], *, worker: bool) -> None:
-        self._settings, self._nodes, self._with_worker = settings, nodes, worker
+    def __init__(self, settings: Settings, nodes: list[Node]) -> None:
+        self._settings, self._nodes = settings, nodes
         config = uvicorn.Config(
             create_app(self._open, None), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2
         )
@@ -132,13 +128,8 @@ class _Serving:
     async def _open(self) -> AsyncIterator[Any]:
         async with open_services(self._settings, self._nodes) as services:
             self.services = services
-            task = asyncio.create_task(work(services, idle_s=0.05)) if self._with_worker else None
-            try:
+            async with working(services, idle_s=0.05):
                 yield services
-            finally:
-                if task:
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
 
     def __enter__(self) -> str:
         self._thread.start()
@@ -162,7 +153,7 @@ async def open_house(folder: Path, scenario: Scenario | None = None, **settings:
     values: dict[str, Any] = {"store_url": f"sqlite:///{folder / 'parley.db'}", "data": folder} | settings
     configured = Settings(**values)
     async with SimulatedEngine(scenario or Scenario(echo=True)) as engine:
-        serving = serve(configured, [Node(engine.url, name="sim")])
+        serving = Serving(configured, [Node(engine.url, name="sim")])
         url = await asyncio.to_thread(serving.__enter__)
         try:
             async with httpx.AsyncClient(base_url=url, timeout=20) as http:

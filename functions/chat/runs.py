@@ -349,6 +349,11 @@ class Runs:
         if live:
             asyncio.get_running_loop().call_later(grace_s, _stop_if_alone, live)
 
+    async def settle(self) -> None:
+        """Until no run of this process is under way."""
+        while tasks := [live.task for live in self._live.values() if live.task]:
+            await asyncio.wait(tasks)
+
     async def close(self) -> None:
         """Release every run: pending text stored, lease given back, readers let go. Safe to call again."""
         self._closing = True

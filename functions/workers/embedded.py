@@ -1,9 +1,11 @@
-"""The embedded worker: takes jobs from the store's queue in the same process as the API.
+"""Workers that take jobs from the store's queue: one beside the API (`working`), one woken by the clock (`sweep`).
 
-The same `run_job` runs on Lambda and on Modal; only the loop around it is this host's.
+Both call the same `run_job`; only the loop around it differs.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from functions.chat.messages import QueuedJob, RunJob
 from functions.errors import NotFound
@@ -13,7 +15,31 @@ from functions.telemetry import log_fault
 IDLE_SECONDS = 0.5  # how long a job may wait for a worker that has nothing to do
 
 
-async def work(services: Services, *, idle_s: float = IDLE_SECONDS) -> None:
+@asynccontextmanager
+async def working(services: Services, *, idle_s: float = IDLE_SECONDS) -> AsyncIterator[None]:
+    """A worker beside whatever runs inside."""
+    worker = asyncio.create_task(_work(services, idle_s), name="worker")
+    try:
+        yield
+    finally:
+        worker.cancel()
+        with suppress(asyncio.CancelledError):
+            await worker
+
+
+async def sweep(services: Services, *, within_s: float) -> int:
+    """Take what is due now and bring it to its end; how many jobs that was. For hosts that wake a worker by the
+    clock. Two at once do no harm: claims are conditional."""
+    taken = 0
+    while await _take_one(services):
+        taken += 1
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await services.runs.settle()
+    return taken
+
+
+async def _work(services: Services, idle_s: float) -> None:
     """Take due jobs until cancelled. A fault is logged and the job comes back."""
     while True:
         try:
