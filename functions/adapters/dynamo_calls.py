@@ -96,8 +96,9 @@ def _codes(error: Exception) -> frozenset[str]:
     if isinstance(error, TransactWriteError) and (reasons := [r.code for r in error.cancellation_reasons if r]):
         return frozenset(reasons)
     cause = getattr(error, "cause", error)
-    code = getattr(cause, "response", {}).get("Error", {}).get("Code")
-    return frozenset({code} if code else ())
+    if not isinstance(cause, botocore.exceptions.ClientError):
+        return frozenset()  # It never came to an answer.
+    return frozenset({cause.response["Error"]["Code"]})
 
 
 def _name(error: Exception) -> str:

@@ -1,4 +1,7 @@
-"""Rates and totals in DynamoDB: conditional updates, no read before a write in the usual case."""
+"""Rates and totals in DynamoDB: conditional updates, no read before a write in the usual case.
+
+`last_call` names the call that wrote last. So a repeat after a lost answer finds its own name, and counts once.
+"""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -34,47 +37,47 @@ def admit(t: Tables, owner: str, key: str, *, interval_ms: int, burst: int, now_
 
     The arrival only grows, so what the first has refused stays refused, and the second decides.
     """
-    arrival, kept = t.counters.arrival_ms, t.counters.expires.set(datetime.now(UTC) + KEPT)
+    arrival, last_call, name = t.counters.arrival_ms, t.counters.last_call, str(uuid4())
+    signed = [last_call.set(name), t.counters.expires.set(datetime.now(UTC) + KEPT)]
     item = t.counters(owner_pk(owner), f"A#{safe(key)}")
-    if _updated(item, [arrival.set(now_ms + interval_ms), kept], arrival.does_not_exist() | (arrival <= now_ms)):
+    idle = arrival.does_not_exist() | (arrival <= now_ms)
+    if _updated(item, [arrival.set(now_ms + interval_ms), *signed], idle):
         return 0
-    latest = now_ms + (burst - 1) * interval_ms
-    if latest > now_ms and _updated(item, [arrival.set(arrival + interval_ms), kept], arrival <= latest):
+    in_burst = (arrival <= now_ms + (burst - 1) * interval_ms) & (last_call != name)
+    if _updated(item, [arrival.set(arrival + interval_ms), *signed], in_burst):
         return 0
     seen = _find(t, item)
-    wait, _ = rules.gcra(seen.arrival_ms if seen else 0, interval_ms=interval_ms, burst=burst, now_ms=now_ms)
-    return max(wait, 1)
+    if seen is None or seen.last_call == name:
+        return 0
+    return max(1, rules.gcra(seen.arrival_ms, interval_ms=interval_ms, burst=burst, now_ms=now_ms)[0])
 
 
 def add(t: Tables, owner: str, key: str, amount: int, *, limit: int | None, expires: datetime | None) -> int | None:
-    """Add to a total that is alive, else start one; each on the condition that it is so, until one of them holds.
-
-    `last_call` tells a repeat after a lost answer that its first attempt has been counted.
-    """
+    """Add to a total that is alive, else start one; each on the condition that it is so, until one of them holds."""
     now_ms = time.time_ns() // 1_000_000
-    total, until_ms = t.counters.total, t.counters.until_ms
-    call = str(uuid4())
-    is_limited = limit is not None and amount > 0
-    is_over = until_ms <= now_ms
-    alive = total.exists() & (until_ms.does_not_exist() | (until_ms > now_ms))
+    total, until_ms, last_call, name = t.counters.total, t.counters.until_ms, t.counters.last_call, str(uuid4())
+    most = limit - amount if limit is not None and amount > 0 else None  # the total that amount may still be added to
+    fits = total.exists() & (until_ms.does_not_exist() | (until_ms > now_ms)) & (last_call != name)
+    if most is not None:
+        fits &= total <= most
     for _ in range(ATTEMPTS):
         item = t.counters(owner_pk(owner), f"T#{safe(key)}")
-        fits = alive & (total <= limit - amount) if is_limited and limit is not None else alive
-        if _updated(item, [total.set(total + amount), t.counters.last_call.set(call)], fits):
+        if _updated(item, [total.set(total + amount), last_call.set(name)], fits):
             return item.total
         seen = _find(t, item)
-        if seen is not None and seen.last_call == call:
+        if seen is not None and seen.last_call == name:
             return seen.total
-        is_alive = seen is not None and (seen.until_ms is None or seen.until_ms > now_ms)
-        if is_limited and limit is not None and (seen.total if is_alive and seen else 0) + amount > limit:
+        current = seen.total if seen and (seen.until_ms is None or seen.until_ms > now_ms) else None
+        if most is not None and (current or 0) > most:
             return None
-        if not is_alive and _updated(item, _start(t, amount, call, expires), total.does_not_exist() | is_over):
+        start = total.does_not_exist() | (until_ms <= now_ms)
+        if current is None and _updated(item, _start(t, amount, name, expires), start):
             return item.total
     raise rules.unavailable("the total keeps changing")
 
 
-def _start(t: Tables, amount: int, call: str, expires: datetime | None) -> list[Action]:
-    actions: list[Action] = [t.counters.total.set(amount), t.counters.last_call.set(call)]
+def _start(t: Tables, amount: int, name: str, expires: datetime | None) -> list[Action]:
+    actions: list[Action] = [t.counters.total.set(amount), t.counters.last_call.set(name)]
     if expires is None:
         return [*actions, t.counters.until_ms.remove(), t.counters.expires.remove()]
     # DynamoDB deletes some time after `expires`, which counts in seconds; `until_ms` is exact.
