@@ -18,7 +18,9 @@ class NewTurn(Struct, frozen=True, kw_only=True):
 
     `key` makes the turn idempotent within the owner; `body_hash` says whether a repeat is the same request.
     `replace_key` lets a new run take over a key that an older run holds (for clients that send no key of their
-    own). `events` are numbered from 1. `job` is delivered at `job_at_ms` unless the run has ended by then.
+    own): such a turn always begins, and the key is its run's from then on, for retries without `replace_key` to
+    find. `events` are numbered from 1. `job` is delivered at `job_at_ms` unless the run has ended by then; its id in
+    the queue is the run's, and it goes with the run.
     `answer` is set when the turn ends in this very transaction (blocked input): then `run` is terminal, and
     chat.active_run is not set.
     """
@@ -55,12 +57,14 @@ class ChatStore(Protocol):
         query: str | None = None,
         archived: bool = False,
     ) -> Page[Chat]:
-        """Newest `updated_at` first. `after` is the `next` of the page before. `query` matches titles and
-        message texts, case-insensitively, as a literal substring."""
+        """Newest `updated_at` first, archived chats only or none of them. `after` is the `next` of the page before.
+        `query` matches titles and message texts, case-insensitively, as a literal substring; a page of a search may
+        be short, or empty, and still have a `next`."""
 
     async def update_chat(self, owner: str, chat_id: str, changes: dict[str, Any]) -> Chat:  # checked at the edge
-        """Set the named fields (title, model, system_prompt, pinned, archived, active_leaf). Raises NotFound;
-        BadInput when `active_leaf` is no message of the chat."""
+        """Set the named fields (title, model, system_prompt, pinned, archived, active_leaf) and nothing else, not
+        `updated_at` either. Raises NotFound; BadInput when `active_leaf` is no message of the chat (None is allowed),
+        or a field is not one of these."""
 
     async def delete_chat(self, owner: str, chat_id: str) -> None:
         """Delete the chat with its messages, runs, events and jobs. Raises NotFound, also the second time.
@@ -86,7 +90,8 @@ class ChatStore(Protocol):
         Returns (run, True) when this call began it; (stored run, False) when `key` is known with the same
         `body_hash`. Raises Conflict(code="message_exists") when `key` or the message id is known with another
         body, Conflict(code="run_active") when the chat has an active run, NotFound when the chat or the
-        parent message is not there. Of two racing calls with one key exactly one gets True.
+        parent message (of a regeneration: the run's `user_message_id`) is not there. Of two racing calls with one
+        key exactly one gets True.
         When it begins: chat.active_run = run.id (unless `answer`), active_leaf = the newest message stored
         (or unchanged), updated_at = run.created_at, title = title_if_none where it was None.
         """
@@ -95,8 +100,9 @@ class ChatStore(Protocol):
         """Raises NotFound."""
 
     async def claim_run(self, owner: str, run_id: str, *, worker: str, now_ms: int, lease_until_ms: int) -> Run | None:
-        """Take the lease: epoch + 1, status running, this worker. None when the run is terminal or somebody
-        else's lease has not run out at `now_ms`. Of two racing claims exactly one gets the run."""
+        """Take the lease: epoch + 1, status running, this worker. None when the run is terminal or not there, or
+        somebody else's lease has not run out at `now_ms`; a worker may claim its own run again. Of two racing claims
+        by different workers exactly one gets the run."""
 
     async def append_events(
         self, owner: str, run_id: str, epoch: int, events: Sequence[LoggedEvent], *, lease_until_ms: int
@@ -141,7 +147,8 @@ class VectorStore(Protocol):
     async def put_vectors(
         self, owner: str, collection: str, items: Sequence[tuple[str, Sequence[float], dict[str, Any]]]
     ) -> None:
-        """Insert or replace (id, vector, data). Raises BadInput when a length differs from the collection's."""
+        """Insert or replace (id, vector, data). Raises BadInput when a length differs from the collection's, which
+        its first vector fixes until the whole collection is deleted."""
 
     async def search_vectors(
         self, owner: str, collection: str, vector: Sequence[float], *, limit: int
@@ -163,7 +170,8 @@ class Counter(Protocol):
         self, owner: str, key: str, amount: int, *, limit: int | None = None, expires: datetime | None = None
     ) -> int | None:
         """Add (or give back, when negative) and return the new total; None, and nothing changed, when a positive
-        amount would bring the total above `limit`. A counter past `expires` starts again at 0."""
+        amount would bring the total above `limit`. A counter past `expires` starts again at 0; the `expires` that
+        counts is the one given when it started."""
 
 
 class JobQueue(Protocol):
