@@ -41,6 +41,7 @@ class Hit:
     start: int
     end: int
     run: Run | None = None
+    lead: int = 0  # characters at the start that may be shown
 
     @property
     def score(self) -> float:
@@ -65,19 +66,20 @@ class _Rule:
     @cached_property
     def whole(self) -> re.Pattern[str]:
         p = self.pattern
-        return re.compile(f"{p.before}(?:{p.core})" + (f"(?!{p.after})" if p.after else ""))
+        return re.compile(f"{p.before}(?P<lead>{p.lead})(?:{p.core})" + (f"(?!{p.after})" if p.after else ""))
 
     @cached_property
     def beginning(self) -> re.Pattern[str]:
         """Matches when all the rest of the text is the beginning of a match (or of what must not follow one)."""
         p = self.pattern
-        return re.compile(p.before + partial(f"(?:{p.core})" + (f"(?:{p.after})?" if p.after else "")) + r"\Z")
+        return re.compile(p.before + partial(f"{p.lead}(?:{p.core})" + (f"(?:{p.after})?" if p.after else "")) + r"\Z")
 
     def hit(self, view: str, at: int, limit: int) -> Hit | None:
         if not (match := self.whole.match(view, at, limit)):
             return None
-        size = self.check(match[0]) if self.check else match.end() - at
-        return Hit(self.kind, at, at + size, self.run) if size else None
+        lead = match.end("lead")
+        size = self.check(view[lead : match.end()]) if self.check else match.end() - lead
+        return Hit(self.kind, at, lead + size, self.run, lead - at) if size else None
 
 
 class Terms:
@@ -252,7 +254,7 @@ def _trigger(rules: list[_Rule]) -> re.Pattern[str] | None:
         return None
     parts = [rf"(?<={_one_of(chars)}){after}" for after, chars in inside.items()]
     free = [rf"(?<={_one_of(chars)}){after}" for after, chars in anywhere.items()]
-    bounded = [rf"(?<!{ALNUM}[\s\S])(?:{'|'.join(parts)})"] if parts else []
+    bounded = [rf"(?:(?<!{ALNUM}[\s\S])|(?<=\\[nrt][\s\S]))(?:{'|'.join(parts)})"] if parts else []
     return re.compile(f"{_one_of(firsts)}(?:{'|'.join(bounded + free)})")
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 Check = Callable[[str], int]  # the matched text -> how many of its characters stand, 0 for none
 
 ALNUM = "[0-9A-Za-z]"
-NOT_INSIDE = rf"(?<!{ALNUM})"
+NOT_INSIDE = rf"(?:(?<!{ALNUM})|(?<=\\[nrt]))"  # not inside a word; an escaped line break in code or JSON is none
 _NOT_NUMBER = rf"{NOT_INSIDE}(?<![0-9]\.)"  # also not the fraction of a decimal
 _NUMBER_ENDS = rf"{ALNUM}|\.[0-9]"
 _GAP = "[ .-]"
@@ -52,7 +52,7 @@ class Run:
 
     more: re.Pattern[str]
     end: tuple[re.Pattern[str], re.Pattern[str]] | None = None  # whole, and "could still become one"
-    joint: tuple[re.Pattern[str], re.Pattern[str]] | None = None  # its group 1 is what to pass over
+    joint: tuple[re.Pattern[str], re.Pattern[str]] | None = None  # its group is what to pass over
 
     def follow(self, view: str, final: bool) -> tuple[int, bool]:
         """How many characters of `view` belong to the match for certain, and whether it ends there."""
@@ -68,7 +68,7 @@ class Run:
                 return at, False
             if not self.joint or not (match := self.joint[0].match(view, at)):
                 return at, True
-            at = match.end(1)
+            at = match.end(match.lastindex or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class Pattern:
     after: str = ""
     check: Check | None = None
     run: Run | None = None
+    lead: str = ""  # stands before the core, belongs to the match, and is shown
 
 
 # -- checks -------------------------------------------------------------------------------------------------------
@@ -275,7 +276,7 @@ def _other_pii(regions: tuple[str, ...]) -> list[Pattern]:
         Pattern("us_ssn", "[0-8][0-9]{2}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4}", "[0-8]",
                 rf"{_NOT_NUMBER}(?<![0-9]-)", rf"{_NUMBER_ENDS}|-[0-9]", is_ssn),
         Pattern("phone", r"\+[ (]?[0-9](?:[ ()./-]{0,2}[0-9]){6,14}" + extension, r"\+", after=ALNUM, check=phone),
-        Pattern("phone", r"\(?[0-9]{2,5}\)?[ .-]{1,2}[0-9]{2,5}(?:[ .-]?[0-9]{2,6}){1,3}" + extension,
+        Pattern("phone", r"(?:\([0-9]{2,5}\)|[0-9]{2,5})[ .-]{1,2}[0-9]{2,5}(?:[ .-]?[0-9]{2,6}){1,3}" + extension,
                 r"(?:[0-9]|\([0-9])", rf"{_NOT_NUMBER}(?<![0-9]-)(?<!\+)", rf"{_NUMBER_ENDS}|-[0-9]", phone),
         Pattern("phone", "(?:86[ -]?)?1[3-9][0-9]{9}|0[0-9]{9,11}", digit, _NOT_NUMBER, _NUMBER_ENDS, phone),
         Pattern("ip", rf"{octet}(?:\.{octet}){{3}}", digit, not_ip, rf"{ALNUM}|\.[0-9]", is_ip),
@@ -293,12 +294,16 @@ _DOTTED_RUN = Run(re.compile("[0-9A-Za-z_.=-]*"))
 _WEBHOOK_RUN = Run(re.compile("[0-9A-Za-z/]*"))
 
 _KEY_END = "-----END [0-9A-Z ]{0,40}-----"
-# String literals glued together in code: the quote closes and another opens before the key goes on.
-_KEY_JOINT = r"""(["'][\s+,.;\\]{0,30}["'])(?:[0-9A-Za-z+/]{4}|-----END)"""
+# What may stand between two lines of a key in code or JSON: escaped line breaks; literals glued together; items of a
+# list of lines. A comma joins only what is plainly key, for in JSON it also ends the key's own string.
+_KEY_JOINT = (
+    r"""(\\{1,4}[nrt]|["'](?:\\[nrt]|[\s+.;\\]){0,30}["'])(?:[0-9A-Za-z+/]{4}|-----END)"""
+    r"""|(["'] {0,4},\s{0,24}["'])(?:[0-9A-Za-z+/]{40}|[0-9A-Za-z+/=]{1,40}["'] {0,4},\s{0,24}["']-----END|-----END)"""
+)
 _KEY_RUN = Run(
-    re.compile(r"(?:[0-9A-Za-z+/=\s\\>|,:]|-(?!-|\Z))*"),
+    re.compile(r"(?:[0-9A-Za-z+/=\s>|,:]|\\{1,4}[nrt]|-(?!-|\Z))*"),
     (re.compile(_KEY_END), re.compile(partial(_KEY_END) + r"\Z")),
-    (re.compile(_KEY_JOINT), re.compile(partial(_KEY_JOINT) + r"\Z")),
+    (re.compile(_KEY_JOINT), re.compile(f"(?:{partial(_KEY_JOINT)})\\Z")),
 )
 _KEY_GAP = r"""(?:[\s"'+>|,]|\\[nrt]){1,16}"""
 _KEY_HEADER = "(?:Proc-Type: |DEK-Info: |Version: |Comment: |Hash: )"
@@ -316,13 +321,6 @@ _SECRETS: tuple[tuple[str, str, str, Check | None, Run | None], ...] = (  # kind
     ("openai_key", f"sk-(?:proj|svcacct|admin|None)-{_WORD}{{20}}", "sk-", is_random, _TOKEN_RUN),
     ("openai_key", "sk-[0-9A-Za-z]{32}", "sk-", is_random, _TOKEN_RUN),
     ("aws_key", "(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}", "A(?:KIA|SIA|BIA|CCA)", is_random, None),
-    (
-        "aws_key",
-        "(?i:aws_secret_access_key|aws_secret_key|secretaccesskey)[\"']? {0,3}[:=]{1,2} {0,3}[\"']?[0-9A-Za-z/+]{40}",
-        "(?i:aws_secret_|secretacc)",
-        is_random,
-        _BASE64_RUN,
-    ),
     ("gcp_key", f"AIza{_WORD}{{33}}", "AIza", is_random, _TOKEN_RUN),
     ("gcp_key", f"GOCSPX-{_WORD}{{24}}", "GOCSPX-", is_random, _TOKEN_RUN),
     ("gcp_key", rf"ya29\.{_WORD}{{20}}", r"ya29\.", is_random, _TOKEN_RUN),
@@ -355,10 +353,21 @@ _SECRETS: tuple[tuple[str, str, str, Check | None, Run | None], ...] = (  # kind
 )
 
 
+# Forty characters like any others: only what stands before them says what they are.
+_AWS_SECRET = Pattern(
+    "aws_key",
+    "[0-9A-Za-z/+]{40}",
+    "(?i:aws_secret_|secretacc)",
+    check=is_random,
+    run=_BASE64_RUN,
+    lead="(?i:aws_secret_access_key|aws_secret_key|secretaccesskey)[\"']? {0,3}[:=]{1,2} {0,3}[\"']?",
+)
+
+
 def table(regions: tuple[str, ...]) -> tuple[Pattern, ...]:
     """Every pattern there is."""
     secrets = [
         Pattern(kind, core, head, "" if head.startswith("-") else NOT_INSIDE, "" if run else ALNUM, check, run)
         for kind, core, head, check, run in _SECRETS
     ]
-    return (*secrets, *_cards(), *_ibans(), *_other_pii(regions))
+    return (*secrets, _AWS_SECRET, *_cards(), *_ibans(), *_other_pii(regions))

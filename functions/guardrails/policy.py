@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 
 from functions.chat.messages import Stage
 from functions.errors import ParleyError
+from functions.guardrails.view import view_of
 
 RailAction = Literal["block", "redact", "flag", "off"]
 Language = Literal["en", "zh"]
@@ -152,10 +153,13 @@ class _Reader:
     def _table(self, table: str) -> dict[str, Any]:
         """The table as written; {} when absent."""
         value: Any = self._doc.data
+        path: list[str] = []
         for part in filter(None, table.split(".")):
             value = value.get(part, {})
             if not isinstance(value, dict):
-                raise self._doc.error(table, "", "must be a table; write it as a [header] with fields below")
+                what = f"must be a table: write [{'.'.join((*path, part))}] and the fields below it"
+                raise self._doc.error(".".join(path), part, what)
+            path.append(part)
         return cast("dict[str, Any]", value)
 
     def _fallback(self, table: str, key: str) -> Any:  # TOML: any value, and the default file is ours
@@ -208,11 +212,11 @@ class _Reader:
 
     def _terms(self) -> tuple[str, ...]:
         values = self._known("banned_terms", {"terms", "file"})
-        terms = [*self._strings("banned_terms", "terms"), *self._term_file(values.get("file"))]
+        terms = self._strings("banned_terms", "terms")
         for term in terms:
-            if not term.strip() or len(term) > TERM_CHARS:
-                raise self._doc.error("banned_terms", "terms", f"{term!r} must have 1 to {TERM_CHARS} characters")
-        return tuple(sorted({term.strip() for term in terms}))
+            if problem := _term_problem(term):
+                raise self._doc.error("banned_terms", "terms", problem)
+        return tuple(sorted({term.strip() for term in (*terms, *self._term_file(values.get("file")))}))
 
     def _term_file(self, name: object) -> list[str]:
         if name is None:
@@ -221,10 +225,13 @@ class _Reader:
             raise self._doc.error("banned_terms", "file", "must be a path in quotes")
         path = self._doc.path.parent / name
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as exc:
             raise self._doc.error("banned_terms", "file", f"cannot read {path} as UTF-8 text: {exc}") from exc
-        return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        for number, line in enumerate(lines, 1):
+            if line and not line.startswith("#") and (problem := _term_problem(line)):
+                raise PolicyError(f"{path}, line {number}: {problem}")
+        return [line for line in lines if line and not line.startswith("#")]
 
     def _regions(self) -> tuple[str, ...]:
         self._known("phone", {"regions"})
@@ -245,3 +252,9 @@ class _Reader:
             if not isinstance(text, str) or not text.strip():
                 raise self._doc.error(table, language, "must be a sentence in quotes")
         return MappingProxyType(texts)
+
+
+def _term_problem(term: str) -> str:
+    if not view_of(term)[0].strip():
+        return f"{term!r} has no visible character; remove it"
+    return f"{term[:20]!r}… has more than {TERM_CHARS} characters; shorten it" if len(term) > TERM_CHARS else ""

@@ -44,6 +44,7 @@ class _Open:
 
     hit: Hit
     start: int
+    lead: str  # shown with the placeholder, not before: a takeover must see it again to know the rest
     digest: hmac.HMAC
 
 
@@ -66,6 +67,10 @@ class Scanner:
     def settled(self) -> int:
         """Everything before this raw offset has been released or redacted: a takeover goes on from here."""
         return self._open.start if self._open else self._offset
+
+    @property
+    def held(self) -> int:
+        return len(self._raw)
 
     def feed(self, text: str) -> str:
         """What may be shown now."""
@@ -175,8 +180,10 @@ class Scanner:
         """Release what is before the match; then replace it, begin to drop it, or stop."""
         start, end = self._whole(hit.start - left), hit.end - left
         shown = self._take(self._raw_at(start))
-        digest = hmac.new(self._key, self._view[: end - start].encode("utf-8", "surrogatepass"), hashlib.sha256)
-        self._open = _Open(hit, self._offset, digest)
+        lead = self._raw[: self._raw_at(hit.lead)] if hit.lead else ""
+        seen = self._view[hit.lead : end - start]
+        digest = hmac.new(self._key, seen.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        self._open = _Open(hit, self._offset, lead, digest)
         if not hit.run or hit.kind in self._stopping:
             return shown + self._close(self._open, end - start)
         self._take(self._raw_end(end - start))
@@ -206,7 +213,7 @@ class Scanner:
             self.blocked = True
             return ""
         self._left = placeholder(kind)[-LEFT_CHARS:]
-        return placeholder(kind)
+        return match.lead + placeholder(kind)
 
 
 def find(detectors: Detectors, text: str, *, key: bytes = b"") -> list[Span]:

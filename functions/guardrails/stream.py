@@ -9,13 +9,16 @@
 It promises that the text shown is the same for every way the text is cut into pieces, equal to `filter_text`, and
 that nothing of what a rail redacts or blocks is shown, not even its beginning. Text is held back only while a match
 may be beginning: a few characters of ordinary text, at most HOLD_BACK_CHARS. `check_text` is the same for whole texts
-(titles, tool-call arguments, cache hits). It knows nothing about runs, events or models.
+(titles, cache hits), `check_json` for tool calls. It knows nothing about runs, events or models.
 """
 
+import json
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from functions.chat.messages import Action, Stage, Verdict
 from functions.guardrails.detectors import Detectors
@@ -24,7 +27,7 @@ from functions.guardrails.scanner import Scanner, Span
 
 # Digests tell whether two finds are the same text without keeping it. Without a key of the operator's they compare
 # within one process only.
-_PROCESS_KEY = secrets.token_bytes(32)
+PROCESS_KEY = secrets.token_bytes(32)
 
 _DONE: dict[RailAction, Action] = {"block": "blocked", "redact": "redacted", "flag": "flagged"}
 _HAN = re.compile("[\u3400-\u9fff]")
@@ -35,6 +38,13 @@ class TextResult:
     """A whole text after the rails. When `blocked`, `text` is only what stands before the reason."""
 
     text: str
+    blocked: bool
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JsonResult:
+    value: Any  # JSON
     blocked: bool
     verdicts: tuple[Verdict, ...]
 
@@ -71,7 +81,7 @@ class OutputFilter:
         *,
         prior: str = "",
         stage: Stage = "output",
-        key: bytes = _PROCESS_KEY,
+        key: bytes = PROCESS_KEY,
         language: Language | None = None,
         goes_on: bool = False,  # past what blocks: for whole texts, where the caller decides
     ) -> None:
@@ -80,6 +90,7 @@ class OutputFilter:
         self._acts = Scanner(acting, key=key, prior=prior, goes_on=goes_on) if acting else None
         self._notes = Scanner(noting, key=key, prior=prior) if noting else None
         self._has_han = language is None and language_of(prior) == "zh"
+        self._passed = len(prior)
         self.verdicts: list[Verdict] = []
         self.blocked = False
 
@@ -91,14 +102,22 @@ class OutputFilter:
     @property
     def settled(self) -> int:
         """Everything before this offset of the raw text is shown or redacted."""
-        return self._acts.settled if self._acts else 0
+        return self._acts.settled if self._acts else self._passed
+
+    @property
+    def held(self) -> int:
+        """How much raw text is kept in memory. What is being dropped is not kept."""
+        return max((scanner.held for scanner in (self._acts, self._notes) if scanner), default=0)
 
     def push(self, text: str) -> str:
         """What may be shown now, possibly ''."""
+        if self.blocked:
+            return ""
         if not text.isascii() and not self._has_han and self._language is None:
             self._has_han = language_of(text) == "zh"
         if self._notes is not None:
             self._notes.feed(text)
+        self._passed += len(text)
         shown = self._acts.feed(text) if self._acts is not None else text
         self._note()
         return shown
@@ -144,20 +163,56 @@ class OutputFilter:
         found.clear()
 
 
-def check_text(policy: Policy, text: str, *, stage: Stage = "output", key: bytes = _PROCESS_KEY) -> TextResult:
+def check_text(policy: Policy, text: str, *, stage: Stage = "output", key: bytes = PROCESS_KEY) -> TextResult:
     """The rails on a whole text. For the output stage: what a stream of it would have shown."""
     rails = OutputFilter(policy, stage=stage, key=key, language=language_of(text))
     shown = rails.push(text) + rails.finish()
     return TextResult(shown, rails.blocked, tuple(rails.verdicts))
 
 
-def check_input(policy: Policy, text: str, *, key: bytes = _PROCESS_KEY) -> TextResult:
+def check_input(policy: Policy, text: str, *, key: bytes = PROCESS_KEY) -> TextResult:
     """The rails on what a user wrote. Unlike a stream it is whole: the text around a blocking find is kept, for the
     user's own history, and every find is replaced."""
     rails = OutputFilter(policy, stage="input", key=key, language=language_of(text), goes_on=True)
     shown = rails.push(text) + rails.finish()
     verdicts = sorted(rails.verdicts, key=lambda verdict: verdict.action == "blocked")
     return TextResult(shown, any(verdict.action == "blocked" for verdict in verdicts), tuple(verdicts))
+
+
+def check_json(policy: Policy, value: Any, *, key: bytes = PROCESS_KEY) -> JsonResult:
+    """The output rails on every string of a JSON value, such as tool calls. Strings that hold JSON themselves (the
+    arguments of a call) are opened, so that an escape cannot hide anything and a redaction cannot break them."""
+    verdicts: list[Verdict] = []
+    changed = _checked(value, lambda text: _collect(check_text(policy, text, key=key), verdicts))
+    return JsonResult(changed, any(verdict.action == "blocked" for verdict in verdicts), tuple(verdicts))
+
+
+def _collect(result: TextResult, verdicts: list[Verdict]) -> str:
+    verdicts.extend(result.verdicts)
+    return result.text
+
+
+def _checked(value: Any, check: Callable[[str], str]) -> Any:
+    match value:
+        case str():
+            return _checked_string(value, check)
+        case list() | tuple():
+            return [_checked(item, check) for item in value]
+        case dict():
+            return {check(name): _checked(item, check) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _checked_string(text: str, check: Callable[[str], str]) -> str:
+    if text.lstrip()[:1] in {"{", "["}:
+        try:
+            inner = json.loads(text)
+        except ValueError:
+            return check(text)
+        changed = _checked(inner, check)
+        return text if changed == inner else json.dumps(changed, ensure_ascii=False)
+    return check(text)
 
 
 def filter_text(policy: Policy, text: str) -> str:

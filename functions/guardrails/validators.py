@@ -20,7 +20,7 @@ from typing import Any
 
 from functions.chat.messages import Verdict
 from functions.guardrails.policy import Policy
-from functions.guardrails.stream import check_input, language_of
+from functions.guardrails.stream import PROCESS_KEY, check_input, language_of
 
 _FINDS = "parley"  # where our validators put what they found, in the metadata of the call
 
@@ -66,16 +66,16 @@ class InputGuard:
         )
 
 
-def build_input_guard(policy: Policy) -> InputGuard:
-    """Import guardrails-ai, quietly, and compose the Guard. Slow: call it at start-up."""
+def build_input_guard(policy: Policy, *, key: bytes = PROCESS_KEY) -> InputGuard:
+    """Import guardrails-ai, quietly, and compose the Guard. Slow: call it at start-up. `key` is for the digests."""
     library = _quiet_library()
     guard = library.Guard(name="parley-input", history_max_length=1, use_server=False)
     guard.configure(allow_metrics_collection=False)
-    guard.use(*_compose(library, policy))
+    guard.use(*_compose(library, policy, key))
     return InputGuard(guard)
 
 
-def _compose(library: ModuleType, policy: Policy) -> list[Any]:  # guardrails.Validator
+def _compose(library: ModuleType, policy: Policy, key: bytes) -> list[Any]:  # guardrails.Validator
     """The validators, in order; each sees what the one before it left of the text."""
 
     @library.register_validator(name="parley/length", data_type="string")
@@ -88,7 +88,7 @@ def _compose(library: ModuleType, policy: Policy) -> list[Any]:  # guardrails.Va
         """Personal data, secrets and banned terms in one pass: overlapping finds become one span."""
 
         def _validate(self, value: str, metadata: dict[str, Any]) -> Any:
-            result = check_input(policy, value)
+            result = check_input(policy, value, key=key)
             return _answer(library, value, result.text, metadata, result.blocked, result.verdicts)
 
     return [Length(on_fail=library.OnFailAction.FIX), Rails(on_fail=library.OnFailAction.FIX)]

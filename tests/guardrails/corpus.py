@@ -34,7 +34,7 @@ CARDS = (
     "30569309025904",
     "6011 1111 1111 1117",
     "3530111333300000",
-    "6200 0000 0000 0000 "+luhn.calc_check_digit("620000000000000000"),
+    "6200 0000 0000 0000 " + luhn.calc_check_digit("620000000000000000"),
     "4 0 1 2 8 8 8 8 8 8 8 8 1 8 8 1",
     "40 12 88 88 88 88 18 81",
     "４１１１　１１１１　１１１１　１１１１",
@@ -56,13 +56,11 @@ EMAILS = ("ann.lee+work@mail.example.org", "x_y@example.co.uk", "王芳wang.fang
 IPS = ("203.0.113.42", "10.11.12.13", "2001:db8::8a2e:370:7334")
 
 KEY_BODY = "\n".join(draw(ALNUM + "+/", 64) for _ in range(26)) + "\n" + draw(ALNUM + "+/", 30) + "=="
-JWT = ".".join(
-    ("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9", "eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkFubiJ9", draw(WORD, 43))
-)
+JWT = ".".join(("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9", "eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkFubiJ9", draw(WORD, 43)))
 SECRETS: dict[str, tuple[str, ...]] = {
     "openai_key": ("sk-proj-" + draw(WORD, 140), "sk-" + draw(ALNUM, 48), "sk-svcacct-" + draw(WORD, 60)),
     "anthropic_key": ("sk-ant-api03-" + draw(WORD, 95),),
-    "aws_key": ("AKIA" + draw(CAPITALS, 16), 'aws_secret_access_key = "' + draw(ALNUM + "+/", 40)),
+    "aws_key": ("AKIA" + draw(CAPITALS, 16),),
     "gcp_key": ("AIza" + draw(WORD, 35), "GOCSPX-" + draw(WORD, 28), "ya29." + draw(WORD, 120)),
     "github_token": ("ghp_" + draw(ALNUM, 36), "github_pat_" + draw(ALNUM, 22) + "_" + draw(ALNUM, 59)),
     "gitlab_token": ("glpat-" + draw(WORD, 20),),
@@ -101,7 +99,15 @@ PII: dict[str, tuple[str, ...]] = {
     "ip": IPS,
 }
 TERMS = ("frobnicate", "blue falcon", "nevermore", "坏词", "蓝色猎鹰", "naïve plan", "ab", "abcdef")
-BANNED = ("Frobnicate", "BLUE  FALCON"[:4] + " FALCON", "ｎｅｖｅｒｍｏｒｅ", "坏词", "坏\u200b词", "蓝色猎鹰", "nai\u0308ve plan")
+BANNED = (
+    "Frobnicate",
+    "BLUE  FALCON"[:4] + " FALCON",
+    "ｎｅｖｅｒｍｏｒｅ",
+    "坏词",
+    "坏\u200b词",
+    "蓝色猎鹰",
+    "nai\u0308ve plan",
+)
 
 SENSITIVE: tuple[tuple[str, str], ...] = tuple(
     (kind, value) for table in (PII, SECRETS) for kind, values in table.items() for value in values
@@ -118,7 +124,8 @@ BENIGN = (
     "Café naïve résumé: e\u0301 a\u0308 o\u0302, Straße, ﬁn, İstanbul, ΣΑΣ, й, が, 한국어 문장입니다.",
     "git commit -m 'fix: skip ask-force tests' && ssh -p 2222 user@host # 192.168.0.1 or localhost:8080",
     "A = [[1, 2, 3], [4, 5, 6]]; B = 4 8 15 16 23 42; t=12:30:45, 2024-05-06T07:08:09Z, id 3f2b8c1e-77aa",
-    "- sk-learn is a typo of scikit-learn\n- the prefix `ghp_` marks a token, `AKIA…` an access key, eyJ a JWT\n" + "-" * 70,
+    "- sk-learn is a typo of scikit-learn\n- the prefix `ghp_` marks a token, `AKIA…` an access key, eyJ a JWT\n"
+    + "-" * 70,
     "An API key looks like sk-proj-xxxxxxxxxxxxxxxxxxxxxxxx or YOUR_API_KEY; put it in OPENAI_API_KEY=<your key>.",
     "A key file starts with -----BEGIN PRIVATE KEY----- and ends with -----END PRIVATE KEY-----, as you see.",
     "In total: 1 234 567.89 € (VAT 19 %), ISBN 978-3-16-148410-0, order 20240506-000123, v1.2.3-rc.4+build.567.",
@@ -162,6 +169,10 @@ class Sample:
     values: tuple[tuple[str, str], ...] = ()  # what must not be shown
 
 
+LEFT = (" ", "：", "是", '"', "(", "\n", "，", "=")
+RIGHT = (" ", "。", "吧", '"', ")", "\n", ", ", "！")
+
+
 def samples(rng: random.Random, count: int) -> list[Sample]:
     """Texts of all kinds, with sensitive values among ordinary words and right beside Chinese ones."""
     made = [Sample(text) for text in BENIGN]
@@ -173,7 +184,10 @@ def samples(rng: random.Random, count: int) -> list[Sample]:
             if rng.random() < 0.7:
                 kind, value = rng.choice(SENSITIVE)
                 values.append((kind, value))
-                left, right = rng.choice((" ", "：", "是", '"', "(", "\n", "，", "=")), rng.choice((" ", "。", "吧", '"', ")", "\n", ", ", "！"))
+                left, right = (
+                    rng.choice((" ", "：", "是", '"', "(", "\n", "，", "=")),
+                    rng.choice((" ", "。", "吧", '"', ")", "\n", ", ", "！")),
+                )
                 parts.append(left + value + right)
             elif rng.random() < 0.5:
                 parts.append(" " + rng.choice((*NEAR_MISSES, *BANNED)) + " ")
@@ -194,4 +208,4 @@ def card(rng: random.Random, prefix: str = "4", size: int = 16) -> str:
 
 def resident_id(rng: random.Random) -> str:
     body = f"110105{rng.randint(1950, 2005)}{rng.randint(1, 12):02}{rng.randint(1, 28):02}{rng.randint(0, 999):03}"
-    return body + ric.calc_check_digit(body)
+    return body + ric.calc_check_digit(body + "0")  # it ignores the last place
