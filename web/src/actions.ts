@@ -1,6 +1,6 @@
 /** What a reader can do. Each action asks the server and reports to the store; components call these and nothing else. */
 
-import { api, ApiError, type ChatPatch, type Completion } from './api';
+import { api, ApiError, dropSilentStreams, type ChatPatch, type Completion } from './api';
 import { draftOf, dropDraft, keepDraft } from './lib/drafts';
 import { newId } from './lib/ids';
 import { forgetAll } from './lib/stored';
@@ -40,6 +40,18 @@ export function setOnline(online: boolean): void {
   dispatch({ type: 'online', online });
   if (online) for (const one of wake.slice()) one();
 }
+
+/** The reader comes back to the page: what changed meanwhile is fetched, and nothing waits for its turn any more. */
+export function cameBack(awayMs: number): void {
+  const { session, open } = state.peek();
+  if (session !== 'in') return;
+  dropSilentStreams();
+  setOnline(navigator.onLine);
+  void loadChats();
+  void refreshModels();
+  if (awayMs > AWAY_MS && open !== null && !following.has(open)) void loadThread(open);
+}
+const AWAY_MS = 20_000;
 
 // ---------------------------------------------------------------- other tabs
 
@@ -86,6 +98,21 @@ export async function refreshModels(): Promise<void> {
   } catch (error) {
     noticed(error);
   }
+}
+
+const WATCH_MS = 60_000;
+const WATCH_WARMING_MS = 4_000;
+
+/** Looks again from time to time while the page is seen, and often while a model is waking. */
+export function watchModels(isSeen: () => boolean): void {
+  const isWarming = state.peek().server?.models.some((model) => model.state === 'warming') ?? false;
+  setTimeout(
+    async () => {
+      if (isSeen() && state.peek().session === 'in' && state.peek().online) await refreshModels();
+      watchModels(isSeen);
+    },
+    isWarming ? WATCH_WARMING_MS : WATCH_MS,
+  );
 }
 
 export function chooseModel(model: ModelInfo): void {

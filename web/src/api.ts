@@ -42,6 +42,14 @@ export type ChatPatch = Partial<Pick<Chat, 'title' | 'pinned' | 'archived' | 'mo
 
 /** A silent connection is a dead one: the server pings at least every 10 s. */
 const SILENCE_MS = 25_000;
+const DOUBT_MS = 12_000;
+
+const listeners = new Set<() => void>();
+
+/** After a sleep of the device a dead connection looks alive. This ends those that have been silent for too long. */
+export function dropSilentStreams(): void {
+  for (const check of listeners) check();
+}
 
 async function request(method: string, path: string, body?: unknown, init: RequestInit = {}): Promise<Response> {
   const headers: Record<string, string> = { Accept: 'application/json', ...(init.headers as Record<string, string>) };
@@ -88,10 +96,20 @@ async function stream(
 ): Promise<EventStream | null> {
   const silence = new AbortController();
   let timer = setTimeout(() => silence.abort(), SILENCE_MS);
+  let last = Date.now();
   const heard = () => {
+    last = Date.now();
     clearTimeout(timer);
     timer = setTimeout(() => silence.abort(), SILENCE_MS);
   };
+  const check = () => {
+    if (Date.now() - last > DOUBT_MS) silence.abort();
+  };
+  const end = () => {
+    clearTimeout(timer);
+    listeners.delete(check);
+  };
+  listeners.add(check);
   try {
     const response = await request(method, path, body, {
       signal: AbortSignal.any([signal, silence.signal]),
@@ -99,12 +117,12 @@ async function stream(
     });
     heard();
     if (response.status === 204 || response.body === null) {
-      clearTimeout(timer);
+      end();
       return null;
     }
-    return withEnd(readEvents(response.body, heard), () => clearTimeout(timer));
+    return withEnd(readEvents(response.body, heard), end);
   } catch (error) {
-    clearTimeout(timer);
+    end();
     if (silence.signal.aborted && !signal.aborted) throw new ApiError(0, 'network', '');
     throw error;
   }

@@ -1,5 +1,5 @@
 import { render } from 'preact';
-import { finishDeletes, listenToTabs, loadChats, openChat, setOnline, start, stop } from './actions';
+import { cameBack, finishDeletes, listenToTabs, openChat, setOnline, start, stop, watchModels } from './actions';
 import { shortcutOf } from './lib/keys';
 import { applySettings } from './lib/settings';
 import { warm } from './markdown/paint';
@@ -43,12 +43,15 @@ addEventListener('online', () => setOnline(true));
 addEventListener('offline', () => setOnline(false));
 addEventListener('pagehide', finishDeletes);
 for (const kind of ['pointerdown', 'keydown'] as const) addEventListener(kind, warm, { once: true, passive: true });
+let leftAt = 0;
 document.addEventListener('visibilitychange', () => {
-  if (!document.hidden && session.peek() === 'in') void loadChats();
+  if (document.hidden) leftAt = Date.now();
+  else cameBack(Date.now() - leftAt);
 });
 
 setOnline(navigator.onLine);
 listenToTabs();
 render(<App />, document.getElementById('app')!);
 void start();
+watchModels(() => !document.hidden);
 route();

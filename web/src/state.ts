@@ -114,7 +114,8 @@ export function reduce(state: State, change: Change): State {
   switch (change.type) {
     case 'session':
       // Whoever signs out leaves nothing behind on the screen.
-      return change.session === 'out' ? { ...initial, session: 'out', server: state.server, online: state.online } : { ...state, session: change.session };
+      if (change.session !== 'out') return { ...state, session: change.session };
+      return { ...initial, session: 'out', server: state.server, online: state.online, open: state.open };
     case 'online':
       return { ...state, online: change.online };
     case 'server': {
@@ -289,7 +290,10 @@ function cameThread(state: State, detail: ChatDetail): State {
   const own = Object.values(old.messages).filter(
     (message) => old.unsent[message.id] || message.id === old.run?.userMessageId || message.id === old.run?.assistantId,
   );
-  const messages = { ...byId(own), ...byId(list) };
+  // Older pages that were fetched before stay too: this answer brings the newest one only.
+  const oldest = list[0]?.id;
+  const older = has_more && oldest !== undefined ? Object.values(old.messages).filter((message) => message.id < oldest) : [];
+  const messages = { ...byId(older), ...byId(own), ...byId(list) };
   const leaf =
     old.run !== null && old.leaf !== null && messages[old.leaf]
       ? old.leaf
@@ -303,8 +307,8 @@ function cameThread(state: State, detail: ChatDetail): State {
     leaf,
     state: 'ready',
     problem: null,
-    hasEarlier: has_more ?? false,
-    firstId: first_id ?? null,
+    hasEarlier: older.length > 0 ? old.hasEarlier : (has_more ?? false),
+    firstId: older.length > 0 ? old.firstId : (first_id ?? null),
   });
 }
 

@@ -100,7 +100,14 @@ export function Menu({ label, class: className, children, items, align = 'start'
         {children}
       </button>
       {isOpen && (
-        <div ref={popup} popover="auto" class={`menu ${menuClass}`} onKeyDown={moved}>
+        <div
+          ref={popup}
+          popover="auto"
+          class={`menu ${menuClass}`}
+          onKeyDown={moved}
+          // One mark for both: the pointer moves the same focus as the arrows do.
+          onPointerMove={(event) => (event.target as Element).closest<HTMLElement>('[role^="menuitem"]')?.focus()}
+        >
           {header}
           <div role="menu" aria-label={label}>
             {items().map((item) => {

@@ -1,3 +1,4 @@
+import { ATTACKS } from '../unit/corpus';
 import { expect, test } from './fixtures';
 
 test('a message is answered, and the answer is typeset', async ({ page, parley }) => {
@@ -208,4 +209,23 @@ test('nothing a model writes becomes markup', async ({ parley }) => {
   await expect(prose.locator('a')).toHaveCount(1);
   await expect(prose.locator('a')).toContainText('evil.example');
   await expect(prose.locator('a')).toHaveAttribute('rel', /noopener/);
+});
+
+test('attacks and formulas, all at once, break neither the page nor its policy', async ({ page, parley }) => {
+  const formulas = ['$\\sqrt{x} + \\sqrt[3]{y}$', '$\\color{red}{x}$', '$$\\begin{pmatrix} a & b \\\\ c & d \\end{pmatrix}$$', '$\\unknown{x}$', '$\\overbrace{a+b}^{n}$', '$\\colorbox{yellow}{$x$}$'];
+  const chat = parley.mock.thread(1, [...ATTACKS, ...formulas].join('\n\n'));
+  const dialogs: string[] = [];
+  page.on('dialog', (dialog) => {
+    dialogs.push(dialog.message());
+    void dialog.dismiss();
+  });
+  await parley.open(`/#/c/${chat.id}`);
+  const prose = page.locator('.prose');
+  await expect(prose.locator('.katex').first()).toBeVisible();
+
+  await expect(prose.locator('script, img, iframe, object, embed, form, style, link, meta, base, svg[onload]')).toHaveCount(0);
+  for (const href of await prose.locator('a').evaluateAll((links) => links.map((link) => (link as HTMLAnchorElement).href))) {
+    expect(href).toMatch(/^(https?|mailto):/);
+  }
+  expect(dialogs).toEqual([]);
 });

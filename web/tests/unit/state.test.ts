@@ -130,6 +130,19 @@ describe('sending', () => {
   });
 });
 
+test('a refresh of the newest page keeps the older ones', () => {
+  const detail = { ...chat('c', { active_leaf: '4' }), messages: [message('3', '2', 'user'), message('4', '3', 'assistant')], has_more: true, first_id: '3' };
+  const state = apply(
+    initial,
+    { type: 'thread-came', detail },
+    { type: 'thread-earlier', detail: { ...detail, messages: [message('1', null, 'user'), message('2', '1', 'assistant')], has_more: false, first_id: null } },
+    { type: 'thread-came', detail },
+  );
+
+  expect(currentPath(thread(state)).map(({ id }) => id)).toEqual(['1', '2', '3', '4']);
+  expect(thread(state).hasEarlier).toBe(false);
+});
+
 describe('the list', () => {
   const page = (ids: string[], has_more = false) => ({ data: ids.map((id) => chat(id)), has_more, last_id: has_more ? 'next' : null });
 
