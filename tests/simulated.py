@@ -37,6 +37,7 @@ Fault = Literal[
     "no_terminator",  # [DONE], and then the body stays open
     "wrong_type",  # 200 with a web page
 ]
+WHOLE: tuple[Fault, ...] = ("none", "cut_early", "no_terminator", "never_ends")  # faults that spare the text
 SECRET = "node-secret-7f3a"  # in every text of a node that no user may ever see
 _WORDS = (
     "river stone light window paper morning garden silver letter harbour quiet seven bridge amber winter signal "
@@ -55,7 +56,7 @@ class Scenario:
     fault: Fault = "none"
     fault_at: int = 4  # before this token
     status: int = 0  # answer this instead …
-    fail_times: int = 0  # … to the first so many requests; 0: to all of them
+    fail_times: int = 0  # … (or cut early) to the first so many requests; 0: to all of them
     retry_after_s: int = 0
     problem: str = ""  # the text of that refusal
     cold_s: float = 0.0  # 503 for so long after the first request
@@ -212,8 +213,7 @@ class SimulatedEngine:
         now = time.monotonic()
         if self._called_at is None:
             self._called_at = now
-        if scenario.status and (not scenario.fail_times or self._failures < scenario.fail_times):
-            self._failures += 1
+        if scenario.status and self.fails(scenario):
             return scenario.status, _problem(scenario.problem or f"{SECRET}: refused", "error", scenario.status)
         if now - self._born < scenario.loading_s:
             return 503, _problem("Loading model", "unavailable_error", 503)
@@ -222,6 +222,11 @@ class SimulatedEngine:
         if prompt_tokens > scenario.context_tokens:
             return 400, _too_long(scenario, prompt_tokens)
         return None
+
+    def fails(self, scenario: Scenario) -> bool:
+        """Is this one of the first `fail_times` requests, or do all fail?"""
+        self._failures += 1
+        return not scenario.fail_times or self._failures <= scenario.fail_times
 
     def cold_left_s(self, scenario: Scenario) -> float:
         return max(0.0, scenario.cold_s - (time.monotonic() - (self._called_at or 0.0))) if scenario.hold_cold else 0.0
@@ -348,7 +353,7 @@ class _Connection(asyncio.Protocol):
             engine.changed()
         elif scenario.fault == "wrong_type":
             self._answer(200, f"<html>{SECRET}</html>".encode(), "text/html")
-        elif scenario.fault == "cut_early":
+        elif scenario.fault == "cut_early" and engine.fails(scenario):
             self._transport.abort()
         else:
             self._task = asyncio.ensure_future(self._generate(scenario, asked))
@@ -392,7 +397,7 @@ class _Connection(asyncio.Protocol):
         started = time.monotonic()
         async for text in _paced(texts, scenario, started):
             await self._engine.gate(produced)
-            if scenario.fault not in ("none", "no_terminator", "never_ends") and produced == scenario.fault_at:
+            if scenario.fault not in WHOLE and produced == scenario.fault_at:
                 return await self._fail(out, scenario)
             out.token(text)
             produced += 1

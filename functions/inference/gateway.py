@@ -230,10 +230,12 @@ class Gateway:
             "Content-Type": "application/json",
             "Modal-Session-ID": ask.session_id,
         }
+        if node.kind == "llama.cpp":  # says keep-alive, and hangs up after every stream
+            headers["Connection"] = "close"
         is_awake = node.state == "warm"
         try:
             async with asyncio.timeout(self._limits.first_token_s if is_awake else self._limits.wake_s):
-                response = await self._session.post(f"{node.url}/chat/completions", data=body, headers=headers)
+                response = await self._post(f"{node.url}/chat/completions", body, headers)
         except aiohttp.ClientConnectionError as exc:  # refused, unreachable, connect timeout, closed under us
             raise _no_connection(node) from exc
         except TimeoutError as exc:
@@ -246,6 +248,15 @@ class Gateway:
             response.close()
             raise broken_answer()
         return response
+
+    async def _post(self, url: str, body: bytes, headers: dict[str, str], **options: Any) -> aiohttp.ClientResponse:
+        """Once more, at once, if the other side hung up: it was a kept connection, closed while we took it."""
+        try:
+            return await self._session.post(url, data=body, headers=headers, **options)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._session.post(url, data=body, headers=headers, **options)
 
     # -- routing ---------------------------------------------------------------------------------------------
 
@@ -307,12 +318,9 @@ class Gateway:
         question: dict[str, object] = {"content": text, "add_special": False}
         if node.kind == "vllm":
             question = {"model": node.wire_name(model), "prompt": text, "add_special_tokens": False}
-        async with self._session.post(
-            f"{node.root}/tokenize",
-            data=msgspec.json.encode(question),
-            headers={**node.headers, "Content-Type": "application/json"},
-            timeout=TOKENIZE_TIMEOUT,
-        ) as response:
+        headers = {**node.headers, "Content-Type": "application/json"}
+        body = msgspec.json.encode(question)
+        async with await self._post(f"{node.root}/tokenize", body, headers, timeout=TOKENIZE_TIMEOUT) as response:
             if response.status != 200:
                 return None
             return len(msgspec.json.decode(await response.read(), type=_Tokenized).tokens)

@@ -215,7 +215,11 @@ async def probe(node: Node, session: aiohttp.ClientSession) -> None:
         cards = msgspec.json.decode(body, type=_ModelList).data
         kind = _kind_of(cards)
         context = await _props_context(node, session) if kind == "llama.cpp" else 0
-    except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError, OSError):
+    except TimeoutError:
+        if node.state != "warm":  # slow is not gone: a busy engine answers a probe late
+            node.mark("warming" if node.may_be_starting else "unreachable")
+        return
+    except (aiohttp.ClientError, msgspec.MsgspecError, OSError):
         node.mark("warming" if node.may_be_starting else "unreachable")
         return
     node.learn(kind, [_served(card, context) for card in cards])

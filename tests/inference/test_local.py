@@ -85,6 +85,16 @@ async def test_no_byte_of_a_half_written_answer_is_lost_on_the_way(
     assert continued.end.usage.prompt_tokens == plain.end.usage.prompt_tokens + added
 
 
+async def test_answers_and_counts_one_after_the_other_meet_no_closed_connection(
+    engine: LocalEngine, open_gateway: OpenGateway
+) -> None:
+    gateway = await open_gateway(engine.node)
+    for index in range(50):
+        heard = await listen(gateway, "random", sampling=Sampling(max_tokens=1))
+        assert heard.waits == []
+        assert await gateway.count_tokens("random", [f"the {index:02}"]) == (4,)
+
+
 async def test_tokens_are_counted_as_the_engine_counts_them(engine: LocalEngine, open_gateway: OpenGateway) -> None:
     gateway = await open_gateway(engine.node)
     texts = ["", "x", "the cat", "你好", "🙂", "the the"]
