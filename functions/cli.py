@@ -4,6 +4,7 @@ This is a host edge, as `modal_app.py` is: it reads settings, opens what the app
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import secrets
@@ -12,7 +13,7 @@ import socket
 import sys
 import webbrowser
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -70,13 +71,14 @@ def dev(host: str, port: int, data: Path | None, no_browser: bool, verbose: bool
     settings = settings.model_copy(update=overrides)
     _refuse_open_door(settings, host)
     telemetry.configure("INFO" if verbose else "WARNING")
+    listening = _listen(host, port)  # before anything slow
     web = settings.web or webbuild.ready(console)
     choice = choose_model(settings, console=console, hub=settings.model_hub)
     console.print(choice.why, style="dim")
     loop_factory = uvicorn.Config(app="", loop="auto").get_loop_factory()
     # uvicorn raises the signal again once it has shut down in order; for us that is the good end.
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory) as runner:
-        sys.exit(runner.run(_serve(settings, choice, host, port, web, open_browser=not no_browser)))
+        sys.exit(runner.run(_serve(settings, choice, listening, web, open_browser=not no_browser)))
 
 
 def _refuse_open_door(settings: Settings, host: str) -> None:
@@ -89,21 +91,29 @@ def _refuse_open_door(settings: Settings, host: str) -> None:
         raise click.UsageError("PARLEY_AUTH=token needs PARLEY_ACCESS_TOKENS; `parley token NAME` makes one.")
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise click.UsageError(f"Port {port} is taken. Choose another with --port; --port 0 finds one.") from None
+        raise click.UsageError(f"Cannot listen on {host}, port {port}: {error.strerror}.") from None
+
+
 class DevServer(uvicorn.Server):
     """Tells when it is up, and lets the runs go before it waits for their readers."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None], on_stop: Callable[[], object]) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._on_ready, self._on_stop = on_ready, on_stop
+        self._services, self._on_ready = services, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started:
-            name = self.servers[0].sockets[0].getsockname()
-            self._on_ready(f"http://{f'[{name[0]}]' if ':' in name[0] else name[0]}:{name[1]}")
+        self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._on_stop()  # type: ignore[misc]  # a coroutine function; uvicorn's types know nothing of it
+        console.print("Stopping: answers in the making are kept and continue at the next start.")
+        await self._services.runs.close()
         await super().shutdown(sockets)
 
 
@@ -122,41 +132,31 @@ async def _node(settings: Settings, choice: Choice) -> AsyncIterator[Node]:
 
 
 async def _serve(
-    settings: Settings, choice: Choice, host: str, port: int, web: Path | None, *, open_browser: bool
+    settings: Settings, choice: Choice, listening: socket.socket, web: Path | None, *, open_browser: bool
 ) -> int:
-    opened: list[Services] = []
+    name, number = listening.getsockname()[:2]
+    url = f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
 
-    @asynccontextmanager
-    async def embedded() -> AsyncIterator[Services]:
-        """The app's services, and beside them what the cloud hosts elsewhere: engine and worker."""
-        async with _node(settings, choice) as node, open_services(settings, [node]) as services:
-            opened.append(services)
-            async with working(services):
-                yield services
-
-    def on_ready(url: str) -> None:
-        console.print(f"Parley is ready: [bold]{url}[/]   (Ctrl-C stops it)")
+    def on_ready() -> None:
+        console.print(f"Parley is ready: [bold]{url}[/]   (Ctrl-C stops it)", soft_wrap=True)
         if open_browser and has_display():
             webbrowser.open(url)
 
-    async def on_stop() -> None:
-        console.print("Stopping: answers in the making are kept and continue at the next start.")
-        for services in opened:
-            await services.runs.close()
-
-    config = uvicorn.Config(
-        create_app(embedded, web),
-        host=host,
-        port=port,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        server_header=False,
-    )
-    server = DevServer(config, on_ready, on_stop)
-    await server.serve()
-    return 0 if server.started else 1
+    async with (
+        _node(settings, choice) as node,
+        open_services(settings, [node]) as services,
+        working(services),
+    ):
+        config = uvicorn.Config(
+            create_app(lambda: nullcontext(services), web),
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            server_header=False,
+        )
+        await DevServer(config, services, on_ready).serve([listening])
+    return 0
 
 
 # -- parley doctor -----------------------------------------------------------------------------------------------

@@ -67,15 +67,24 @@ def refuse_foreign_pages(request: Request) -> None:
     through a name that it points at 127.0.0.1 (DNS rebinding)."""
     host = request.headers.get("host", "")
     services = services_of(request)
-    if services.settings.auth == "local" and urlsplit(f"//{host}").hostname not in LOOPBACK:
+    if services.settings.auth == "local" and _name_of(host) not in LOOPBACK:
         raise Forbidden("Local mode answers only to this machine's own names; open it as http://127.0.0.1.")
     origin = request.headers.get("origin")
-    if origin and origin != "null" and urlsplit(origin).netloc == host:
+    # A proxy may have renamed us. No page of another site can send this header: we answer no CORS preflight.
+    own = (host, request.headers.get("x-forwarded-host", host))
+    if origin and origin.partition("://")[2] in own:
         return
     if origin or request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         if request.method in ("GET", "HEAD") and not origin:
             return  # a link from elsewhere may open a page; it can change nothing and read nothing
         raise Forbidden("This request comes from a page of another site.")
+
+
+def _name_of(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:  # "[" and the like
+        return None
 
 
 CurrentPrincipal = Annotated[Principal, Depends(current_principal)]

@@ -156,7 +156,8 @@ async def test_a_browser_signs_in_with_a_cookie_that_scripts_cannot_read(tmp_pat
 async def test_a_page_of_another_site_cannot_drive_a_local_parley(house: House) -> None:
     foreign_origin = await house.http.post("/chat", json={}, headers={"origin": "https://evil.example"})
     rebound_name = await house.http.get("/chats", headers={"host": "evil.example"})
+    broken_name = await house.http.get("/chats", headers={"host": "[", "origin": "http://["})
     cross_site = await house.http.post("/chat", json={}, headers={"sec-fetch-site": "cross-site"})
 
-    assert [r.status_code for r in (foreign_origin, rebound_name, cross_site)] == [403, 403, 403]
+    assert [r.status_code for r in (foreign_origin, rebound_name, broken_name, cross_site)] == [403] * 4
     assert (await house.http.get("/chats")).json()["data"] == []
