@@ -9,8 +9,7 @@ same result as the whole text. Works on the normalised view (view.py); knows not
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Final
 
 import ahocorasick
@@ -57,22 +56,14 @@ Answer = Hit | Undecided | None
 
 
 class _Rule:
-    """A pattern, compiled when first needed: a policy has some sixty, a chat meets a handful."""
+    """A pattern, compiled: all of a match, and the beginning of one (or of what must not follow one) up to the end."""
 
     def __init__(self, pattern: Pattern) -> None:
         self.pattern, self.kind = pattern, pattern.kind
         self.check, self.run = pattern.check, pattern.run
-
-    @cached_property
-    def whole(self) -> re.Pattern[str]:
-        p = self.pattern
-        return re.compile(f"{p.before}(?P<lead>{p.lead})(?:{p.core})" + (f"(?!{p.after})" if p.after else ""))
-
-    @cached_property
-    def beginning(self) -> re.Pattern[str]:
-        """Matches when all the rest of the text is the beginning of a match (or of what must not follow one)."""
-        p = self.pattern
-        return re.compile(p.before + partial(f"{p.lead}(?:{p.core})" + (f"(?:{p.after})?" if p.after else "")) + r"\Z")
+        before, core, after = pattern.before, f"(?:{pattern.core})", pattern.after
+        self.whole = re.compile(f"{before}(?P<lead>{pattern.lead}){core}" + (f"(?!{after})" if after else ""))
+        self.beginning = re.compile(before + partial(pattern.lead + core + (f"(?:{after})?" if after else "")) + r"\Z")
 
     def hit(self, view: str, at: int, limit: int) -> Hit | None:
         if not (match := self.whole.match(view, at, limit)):
@@ -195,12 +186,19 @@ class Detectors:
             if hit and (best is None or hit.end < best.end):
                 best = hit
         if best:
-            return best
+            return self._covered(best, folded)
         if waits:
             for rule in self._all_rules[view[at]]:
                 if rule.beginning.match(view, at):
                     return UNDECIDED
         return self._longest(others, view, folded, at, limit, final)
+
+    def _covered(self, hit: Hit, folded: str) -> Hit:
+        """A lead in which a banned term may stand is not shown either."""
+        shown_to = hit.start + hit.lead
+        if hit.lead and self._terms and self._terms.next(folded[:shown_to], hit.start) < shown_to:
+            return replace(hit, lead=0)
+        return hit
 
     def _longest(self, rules: tuple[_Rule, ...], view: str, folded: str, at: int, limit: int, final: bool) -> Answer:
         best: Hit | None = None

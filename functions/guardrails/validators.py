@@ -4,8 +4,8 @@
     result = guard.check(text)            # about a millisecond of CPU; from any thread
 
 It promises that nothing leaves the process or is written down: the library's telemetry, tracing and history are off
-(`_quiet_library` says how and why), and no text of one caller can appear in the result of another: a call's finds
-travel in that call's own metadata, and calls take turns. The Guard only ever validates whole texts; streams are
+(`_quiet_library` says how and why), and no text of one caller can appear in the result of another: a call has
+its Guard to itself, and its finds travel in its own metadata. The Guard only ever validates whole texts; streams are
 stream.py's. A further guardrails-ai validator takes its place in `_compose`.
 """
 
@@ -14,13 +14,15 @@ import os
 import sys
 import threading
 import warnings
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
-from functions.chat.messages import Verdict
+from functions.chat.messages import Stage, Verdict
 from functions.guardrails.policy import Policy
-from functions.guardrails.stream import PROCESS_KEY, check_input, language_of
+from functions.guardrails.stream import PROCESS_KEY, check_input, detectors_of, language_of
 
 _FINDS = "parley"  # where our validators put what they found, in the metadata of the call
 
@@ -43,21 +45,21 @@ class _Finds:
 
 
 class InputGuard:
-    """One Guard for all threads."""
+    """One Guard, and another one for each call that comes while all are busy: none is ever in two calls.
 
-    def __init__(self, guard: Any) -> None:  # guardrails.Guard; its types are loose
-        self._guard = guard
-        self._turn = threading.Lock()  # the Guard keeps state of the running call on itself
+    Guards keep state of the running call on themselves, so sharing one mixes texts; a lock would make the event loop
+    wait for a thread. Later Guards cost some 20 ms once and are kept.
+    """
+
+    def __init__(self, build: Callable[[], Any]) -> None:  # guardrails.Guard; its types are loose
+        self._build = build
+        self._idle = deque([build()])
 
     def check(self, text: str) -> InputResult:
         if not text:
             return InputResult(text, False, ())
         finds = _Finds([])
-        with self._turn:
-            try:
-                outcome = self._guard.validate(text, metadata={_FINDS: finds})
-            finally:
-                self._guard.history.clear()  # it would keep the last text, and everything else of the call
+        outcome = self._validate(text, finds)
         # A validator that did not come from us says no without a find of its own: the text stays here.
         passed = outcome.validation_passed and isinstance(outcome.validated_output, str)
         finds.verdicts.sort(key=lambda verdict: verdict.action == "blocked")
@@ -65,14 +67,31 @@ class InputGuard:
             outcome.validated_output if passed else text, finds.blocked or not passed, tuple(finds.verdicts)
         )
 
+    def _validate(self, text: str, finds: _Finds) -> Any:  # guardrails.ValidationOutcome
+        try:
+            guard = self._idle.pop()  # atomic: two threads never get the same
+        except IndexError:
+            guard = self._build()
+        try:
+            return guard.validate(text, metadata={_FINDS: finds})
+        finally:
+            guard.history.clear()  # it would keep the text, and everything else of the call
+            self._idle.append(guard)
+
 
 def build_input_guard(policy: Policy, *, key: bytes = PROCESS_KEY) -> InputGuard:
     """Import guardrails-ai, quietly, and compose the Guard. Slow: call it at start-up. `key` is for the digests."""
+    for stage in get_args(Stage):
+        detectors_of(policy, stage)  # compiled once a process: not in the first message
     library = _quiet_library()
-    guard = library.Guard(name="parley-input", history_max_length=1, use_server=False)
-    guard.configure(allow_metrics_collection=False)
-    guard.use(*_compose(library, policy, key))
-    return InputGuard(guard)
+    validators = _compose(library, policy, key)
+
+    def build() -> Any:
+        guard = library.Guard(name="parley-input", history_max_length=1, use_server=False)
+        guard.configure(allow_metrics_collection=False)
+        return guard.use(*validators)
+
+    return InputGuard(build)
 
 
 def _compose(library: ModuleType, policy: Policy, key: bytes) -> list[Any]:  # guardrails.Validator

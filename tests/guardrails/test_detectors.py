@@ -16,7 +16,7 @@ from functions.guardrails.view import view_of
 from functions.settings import HOLD_BACK_CHARS
 from tests.guardrails.corpus import BANNED as BANNED_WRITTEN
 from tests.guardrails.corpus import BENIGN, CARDS, NEAR_MISSES, SENSITIVE, TERMS, card, resident_id
-from tests.guardrails.policies import DEFAULT, STRICT
+from tests.guardrails.policies import DEFAULT, STRICT, policy
 
 EVERYTHING = Detectors({*PII, *SECRETS, BANNED}, terms=TERMS, regions=("US", "CN", "GB"))
 NEIGHBOURS = [
@@ -120,6 +120,17 @@ def test_spans_are_offsets_in_the_raw_text() -> None:
     text = "ﬁ\u200b：" + CARDS[4] + "\u200b ß 4111\u200b1111１１１１1111!"
 
     assert [text[s.start : s.end] for s in find(EVERYTHING, text)] == [CARDS[4], "4111\u200b1111１１１１1111"]
+
+
+def test_what_names_a_secret_is_shown_unless_it_is_banned() -> None:
+    secret = "wJalrXUtnFEMIK7MDENGbPxRfiCYzW3kQp9sT2vB"
+
+    assert check_text(DEFAULT, f'{{"aws_secret_access_key": "{secret}"}}').text == (
+        '{"aws_secret_access_key": "[redacted: aws_key]"}'
+    )
+    for term in ("secret", "aws", "key"):
+        rules = policy(f'[banned_terms]\nterms = ["{term}"]\n')
+        assert check_text(rules, f"x AWS_SECRET_ACCESS_KEY={secret} y").text == "x [redacted: aws_key] y"
 
 
 def test_an_unfinished_private_key_is_dropped_to_where_it_cannot_go_on() -> None:

@@ -6,7 +6,9 @@ import random
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -93,10 +95,35 @@ def test_eight_threads_never_see_each_others_texts(guard: InputGuard) -> None:
         assert [mistakes for mistakes in pool.map(user, range(8)) if mistakes] == []
 
 
+def test_a_guard_is_never_in_two_calls_at_once() -> None:
+    busy, clashes = set(), []
+
+    class Slow:
+        history: deque[str]
+
+        def __init__(self) -> None:
+            self.history = deque()
+
+        def validate(self, text: str, metadata: dict[str, Any]) -> Any:
+            clashes.extend([text] if self in busy else [])
+            busy.add(self)
+            time.sleep(0.001)
+            busy.remove(self)
+            return type("Outcome", (), {"validation_passed": True, "validated_output": text})
+
+    guard = InputGuard(Slow)
+    with ThreadPoolExecutor(8) as pool:
+        texts = [result.text for result in pool.map(guard.check, map(str, range(1, 200)))]
+
+    assert clashes == []
+    assert texts == [str(number) for number in range(1, 200)]
+
+
 def test_a_check_leaves_no_text_in_the_library(guard: InputGuard) -> None:
     guard.check("remember me 4111111111111111")
 
-    assert len(guard._guard.history) == 0  # what is kept there would be in every later dump of the process
+    # What is kept there would be in every later dump of the process.
+    assert all(len(idle.history) == 0 for idle in guard._idle)
 
 
 def test_a_fault_in_a_validator_lets_nothing_through_and_leaves_nothing_behind() -> None:
@@ -109,7 +136,7 @@ def test_a_fault_in_a_validator_lets_nothing_through_and_leaves_nothing_behind()
 
     broken = Broken()
     with pytest.raises(RuntimeError):
-        InputGuard(broken).check("anything")
+        InputGuard(lambda: broken).check("anything")
 
     assert broken.history == []
 
@@ -122,7 +149,7 @@ def test_a_validator_that_says_no_blocks_the_text() -> None:
         def validate(self, text: str, metadata: dict[str, Any]) -> Any:
             return type("Outcome", (), {"validation_passed": False, "validated_output": None})
 
-    result = InputGuard(Refusing()).check("anything")
+    result = InputGuard(Refusing).check("anything")
 
     assert result.blocked
     assert result.text == "anything"
