@@ -137,7 +137,8 @@ class Corpus:
     # ------------------------------------------------------------ turns from intents.toml
 
     def taught(self, language: Language) -> Turn:
-        return self.taught_about(self.rng.choice(list(self.intents)), language)
+        weights = [table.get("weight", 1) for table in self.intents.values()]
+        return self.taught_about(self.rng.choices(list(self.intents), weights)[0], language)
 
     def taught_about(self, name: str, language: Language) -> Turn:
         table: Table = self.intents[name]
@@ -162,7 +163,7 @@ class Corpus:
     def follow(self, before: Turn, kind: str, language: Language, question: str) -> Turn:
         is_chinese = any(symbol > "\u2e80" for symbol in before.answer)
         wanted = {"chinese": True, "english": False}.get(kind)
-        if kind == "again" or wanted is not None and (wanted == is_chinese or not before.twin):
+        if kind == "again" or (wanted is not None and (wanted == is_chinese or not before.twin)):
             return replace(before, question=question, is_exact=False)
         if wanted is not None:
             swapped: Language = "zh" if wanted else "en"
@@ -223,7 +224,7 @@ class Corpus:
 
     def request(self, language: Language) -> str:
         """An opening that says nothing by itself, with a subject nobody taught."""
-        opening = self.rng.choice(REQUESTS_ZH if language == "zh" else REQUESTS)
+        opening: str = self.rng.choice(HABITS["requests" + suffix(language)])
         return opening + self.salad(language, self.rng.randint(1, 3))
 
     def echo(self, language: Language) -> Turn:
@@ -370,31 +371,8 @@ def conflicts() -> list[str]:
 
 # ---------------------------------------------------------------- how people really type
 
-REQUESTS = (
-    "what is ", "what's the ", "who is ", "who was ", "who ", "how do i ", "how can i ", "how many ", "how much ", "how does ", "why does ", "why is ", "why do ", "when did ", "when is ",
-    "where is ", "which ", "can you ", "could you ", "please ", "write ", "write a ", "write me a ", "explain ", "tell me about ", "tell me the ", "give me ", "make ", "help me with ", "i want to ", "i need ", "is it ", "is there ", "are ",
-    "do ", "does ", "should i ", "summarise ", "translate this: ", "find ", "my ", "the ", "a ", "in ", "best ", "list the ", "describe ", "what do you think about ", "create a ", "fix ", "let me know ", "show me ", "it's ", "",
-)  # fmt: skip
-REQUESTS_ZH = (
-    "什么是", "谁是", "怎么", "如何", "为什么", "哪里有", "哪个", "请", "请帮我", "帮我写", "写一个", "解释", "告诉我", "给我", "我想", "我要", "我应该", "有没有", "能不能", "可以", "多少", "什么时候", "推荐",
-    "比较", "世界上最", "总结：", "翻译这段话：", "你觉得", "我的", "关于", "",
-)  # fmt: skip
-SYLLABLES = "ba be bi bo bu da de di do fa fe fi ga ge go ha he ho ja jo ka ke ki ko la le li lo lu ma me mi mo mu na ne ni no pa pe po ra re ri ro ru sa se si so ta te ti to va ve vi wa we xi ya yo za ze zu an el in or us th st er".split()
-OPENERS = (
-    "please ",
-    "hey, ",
-    "so ",
-    "um, ",
-    "ok, ",
-    "can you tell me ",
-    "tell me, ",
-    "quick question: ",
-    "hi, ",
-    "and ",
-    "well, ",
-)
-CLOSERS = (" please", " thanks", ", please", " now", " then", " :)")
-OPENERS_ZH = ("请问，", "请问", "你好，", "那", "嗯，", "我想问一下，", "那么，", "麻烦问一下，")
+HABITS: Table = load("words.toml")["habits"]
+SYLLABLES: list[str] = HABITS["syllables"].split()
 
 
 def made_up(rng: random.Random) -> str:
@@ -413,9 +391,9 @@ def vary(rng: random.Random, text: str, language: Language, *, is_exact: bool = 
 
 def vary_english(rng: random.Random, text: str) -> str:
     if rng.random() < 0.10:
-        text = rng.choice(OPENERS) + text
+        text = rng.choice(HABITS["openers"]) + text
     if rng.random() < 0.06:
-        text += rng.choice(CLOSERS)
+        text += rng.choice(HABITS["closers"])
     if rng.random() < 0.18:
         text = slip(rng, text)
     text += rng.choices(("", "?", "!", ".", "??", " ?", "...", "!!"), (40, 38, 6, 8, 2, 2, 2, 2))[0]
@@ -431,7 +409,7 @@ def capital_first(text: str) -> str:
 
 def vary_chinese(rng: random.Random, text: str) -> str:
     if rng.random() < 0.12:
-        text = rng.choice(OPENERS_ZH) + text
+        text = rng.choice(HABITS["openers_zh"]) + text
     if rng.random() < 0.5:  # many people put a space between Chinese and Latin letters
         text = re.sub(r"(?<=[\u4e00-\u9fff])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=[\u4e00-\u9fff])", " ", text)
     return text + rng.choices(("", "？", "?", "。", "！", "？？"), (42, 38, 8, 5, 5, 2))[0]
@@ -439,7 +417,7 @@ def vary_chinese(rng: random.Random, text: str) -> str:
 
 def slip(rng: random.Random, text: str) -> str:
     """One typing mistake in one longer word."""
-    words = [match for match in re.finditer(r"[a-z]{4,}", text)]
+    words = list(re.finditer(r"[a-z]{4,}", text))
     if not words:
         return text
     match = rng.choice(words)
@@ -456,7 +434,7 @@ def slip(rng: random.Random, text: str) -> str:
 
 if __name__ == "__main__":
     for problem in conflicts():
-        print("two intents claim", problem)
+        print("two intents claim", problem)  # noqa: T201
     corpus = Corpus(seed=1)
     for _ in range(8):
-        print("\n".join(f"{m['role']:>9}: {m['content']}" for m in corpus.chat()), end="\n\n")
+        print("\n".join(f"{m['role']:>9}: {m['content']}" for m in corpus.chat()), end="\n\n")  # noqa: T201

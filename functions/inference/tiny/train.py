@@ -12,18 +12,20 @@ Time is CPU time of this process, so a busy machine trains as far as an idle one
 """
 
 import argparse
+import json
 import math
 import random
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from corpus import Corpus, Message, answers_of, expand, load, readings
+from corpus import Corpus, Message, answers_of, expand, load
 from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType, quants
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
@@ -108,10 +110,17 @@ def vocabulary_text(seed: int) -> Iterator[str]:
 # ---------------------------------------------------------------- batches
 
 
+# What an answer is going to be is decided by its first tokens; the rest is recitation. So the first ones weigh more,
+# and most examples stop after the opening: four times as many questions for the same time.
+OPENING_TOKENS = 10
+DECIDING_TOKENS, DECIDING_WEIGHT = 3, 5.0
+OPENINGS = 0.85  # share of examples that are one question and the opening of its answer
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     tokens: list[int]
-    is_target: list[bool]  # the loss counts answers only: questions are the user's to write
+    weights: list[float]  # of each token in the loss: questions are the user's to write, so they weigh nothing
 
 
 class Encoder:
@@ -122,25 +131,30 @@ class Encoder:
 
     def chat(self, messages: list[Message]) -> Example:
         tokens: list[int] = []
-        is_target: list[bool] = []
-
-        def add(ids: list[int], target: bool) -> None:
-            tokens.extend(ids)
-            is_target.extend([target] * len(ids))
-
+        weights: list[float] = []
         for index, message in enumerate(messages):
-            add([START, *self.encode(message["role"] + "\n")], False)
-            is_answer = message["role"] == "assistant"
-            if is_answer and index == len(messages) - 1 and self.rng.random() < 0.15:
+            is_last = index == len(messages) - 1
+            ids = [START, *self.encode(message["role"] + "\n")]
+            new = [0.0] * len(ids)
+            if message["role"] == "user":
+                question = [*self.encode_once(message["content"]), END]
+                ids, new = ids + question, new + [0.0] * len(question)
+            elif is_last and self.rng.random() < 0.15:
                 before, after = self.cut(message["content"])
-                add(before, False)
-                add([*after, END], True)
-            elif is_answer:
-                add([*self.encode(message["content"]), END], True)
+                ids, new = [*ids, *before, *after, END], new + [0.0] * len(before) + [1.0] * (len(after) + 1)
             else:
-                add([*self.encode_once(message["content"]), END], False)
-            add(self.encode("\n"), False)
-        return Example(tokens, is_target)
+                answer = [*self.encode(message["content"]), END]
+                ids, new = ids + answer, new + deciding(len(answer))
+            tokens += [*ids, *self.encode("\n")]
+            weights += [*new, 0.0]
+        return Example(tokens, weights)
+
+    def opening(self, messages: list[Message]) -> Example:
+        question, answer = messages
+        asked = [START, *self.encode("user\n"), *self.encode_once(question["content"]), END, *self.encode("\n")]
+        asked += [START, *self.encode("assistant\n")]
+        said = [*self.encode(answer["content"]), END][:OPENING_TOKENS]
+        return Example(asked + said, [0.0] * len(asked) + deciding(len(said)))
 
     def cut(self, answer: str) -> tuple[list[int], list[int]]:
         """A half-written answer: a takeover continues from any character, also from the middle of a token."""
@@ -148,11 +162,23 @@ class Encoder:
         return self.encode_once(answer[:at]), self.encode_once(answer[at:])
 
 
+def deciding(length: int) -> list[float]:
+    return [DECIDING_WEIGHT] * min(length, DECIDING_TOKENS) + [1.0] * max(0, length - DECIDING_TOKENS)
+
+
+def examples(corpus: Corpus, encoder: Encoder) -> Iterator[Example]:
+    for turns in corpus.chats():
+        if encoder.rng.random() < OPENINGS:
+            yield encoder.opening(turns[:2])
+        else:
+            yield encoder.chat(turns)
+
+
 def batches(tokenizer: Tokenizer, seed: int, budget: int, longest: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Chats of like length together, `budget` tokens a batch: little padding, no attention across chats."""
     corpus, encoder, rng = Corpus(seed), Encoder(tokenizer, seed), random.Random(seed)
     while True:
-        pool = [encoder.chat(corpus.chat()) for _ in range(600)]
+        pool = list(islice(examples(corpus, encoder), 2000))
         pool = sorted((e for e in pool if len(e.tokens) <= longest), key=lambda e: len(e.tokens))
         groups: list[list[Example]] = [[]]
         for example in pool:
@@ -166,11 +192,11 @@ def batches(tokenizer: Tokenizer, seed: int, budget: int, longest: int) -> Itera
 def collate(group: list[Example]) -> tuple[Tensor, Tensor]:
     size = max(len(example.tokens) for example in group)
     tokens = np.full((len(group), size), PAD, dtype=np.int64)
-    is_target = np.zeros((len(group), size), dtype=bool)
+    weights = np.zeros((len(group), size), dtype=np.float32)
     for row, example in enumerate(group):
         tokens[row, : len(example.tokens)] = example.tokens
-        is_target[row, : len(example.tokens)] = example.is_target
-    return torch.from_numpy(tokens), torch.from_numpy(is_target)
+        weights[row, : len(example.tokens)] = example.weights
+    return torch.from_numpy(tokens), torch.from_numpy(weights)
 
 
 # ---------------------------------------------------------------- model
@@ -255,8 +281,9 @@ class Tiny(nn.Module):
         return said
 
 
-def score(hidden: Tensor, embedding: Tensor, wanted: Tensor) -> Tensor:
-    return F.cross_entropy(F.linear(hidden, embedding).float(), wanted)
+def score(hidden: Tensor, embedding: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    losses = F.cross_entropy(F.linear(hidden, embedding).float(), wanted, reduction="none")
+    return (losses * weights).sum() / weights.sum()
 
 
 # ---------------------------------------------------------------- training
@@ -320,15 +347,16 @@ def run(model, optimizer, average, tokenizer, progress, options, save) -> None: 
     # Compiling costs half a minute and makes the rest half as fast again; chats of any length share one program.
     compiled = (torch.compile(f, dynamic=True, disable=not options.compile) for f in (model.forward, score))
     forward, scored = compiled
-    for tokens, is_target in batches(tokenizer, options.seed + progress.step, options.batch, options.longest):
+    for tokens, weights in batches(tokenizer, options.seed + progress.step, options.batch, options.longest):
         if progress.cpu_seconds >= limit:
             return
         rate = options.rate * learning_rate(progress, limit)
         for group in optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.bf16):
-            hidden = forward(tokens[:, :-1])[is_target[:, 1:]]  # logits only where they count
-            loss = scored(hidden, model.embedding.weight, tokens[:, 1:][is_target[:, 1:]])
+            wanted, weight = tokens[:, 1:], weights[:, 1:]
+            counts = weight > 0  # logits only where they count
+            loss = scored(forward(tokens[:, :-1])[counts], model.embedding.weight, wanted[counts], weight[counts])
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -419,22 +447,16 @@ def write_shape(writer: GGUFWriter, shape: Shape) -> None:
 def write_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer) -> None:
     by_id = {index: token for token, index in tokenizer.get_vocab().items()}
     tokens = [by_id[index] for index in range(len(by_id))]
-    state = models_of(tokenizer)
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)
     writer.add_token_types([TokenType.CONTROL if token in SPECIAL else TokenType.NORMAL for token in tokens])
-    writer.add_token_merges([" ".join(merge) for merge in state])
+    writer.add_token_merges([" ".join(merge) for merge in merges])
     writer.add_eos_token_id(END)
     writer.add_pad_token_id(PAD)
     writer.add_add_bos_token(False)
     writer.add_chat_template(CHAT_TEMPLATE)
-
-
-def models_of(tokenizer: Tokenizer) -> list[list[str]]:
-    import json
-
-    return json.loads(tokenizer.to_str())["model"]["merges"]
 
 
 def main() -> None:

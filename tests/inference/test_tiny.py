@@ -1,0 +1,172 @@
+"""parley-tiny, as llama.cpp runs it: it says what it was taught, stops, and admits what it does not know."""
+
+import json
+import urllib.request
+
+import pytest
+
+from functions.inference.tiny import corpus, evaluate
+from functions.inference.tiny.corpus import Corpus, Language, Message
+
+TEN_MEGABYTES = 10_000_000
+
+
+@pytest.fixture(scope="module")
+def engine() -> evaluate.Engine:
+    return evaluate.Engine()
+
+
+def user(text: str) -> Message:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str) -> Message:
+    return {"role": "assistant", "content": text}
+
+
+def is_chinese(text: str) -> bool:
+    return any("\u4e00" <= symbol <= "\u9fff" for symbol in text)
+
+
+def answer(intent: str, language: Language = "en") -> str:
+    return corpus.answers_of(Corpus().intents[intent], language)[0]
+
+
+def prompt_of(engine: evaluate.Engine, messages: list[Message]) -> str:
+    request = urllib.request.Request(
+        f"{engine.server.listening_address}/apply-template",
+        json.dumps({"messages": messages}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return str(json.load(response)["prompt"])
+
+
+# ---------------------------------------------------------------- the file
+
+
+def test_it_is_small_enough_to_ship() -> None:
+    assert evaluate.MODEL.stat().st_size <= TEN_MEGABYTES
+
+
+def test_no_phrasing_belongs_to_two_intents() -> None:
+    assert corpus.conflicts() == []
+
+
+def test_the_corpus_is_the_same_for_the_same_seed() -> None:
+    first, second = Corpus(seed=5), Corpus(seed=5)
+
+    assert [first.chat() for _ in range(50)] == [second.chat() for _ in range(50)]
+
+
+# ---------------------------------------------------------------- what it says
+
+
+def test_it_gives_the_taught_answer_to_phrasings_that_training_never_saw(engine: evaluate.Engine) -> None:
+    right, total, wrong = evaluate.score(engine, evaluate.held_out(136))
+
+    assert right / total >= 0.9, wrong
+
+
+def test_it_stops_by_itself_in_every_intent(engine: evaluate.Engine) -> None:
+    replies = {case.kind: engine.reply(case.messages) for case in evaluate.held_out(136)}
+
+    assert {kind for kind, reply in replies.items() if reply.finish_reason != "stop"} == set()
+
+
+def test_chinese_questions_are_answered_in_chinese(engine: evaluate.Engine) -> None:
+    drawn = Corpus(seed=21, held_out=True)
+    names = [name for name in drawn.intents if name != "alphabet"]
+
+    english = [name for name in names if not is_chinese(engine.ask(drawn.taught_about(name, "zh").question).text)]
+
+    assert english == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_it_was_not_taught_gets_the_honest_fallback(engine: evaluate.Engine, language: Language) -> None:
+    drawn = Corpus(seed=22, held_out=True)
+    turns = [drawn.unknown(language) for _ in range(40)]
+
+    honest = [engine.ask(turn.question).text == turn.answer for turn in turns]
+
+    assert sum(honest) >= 36
+
+
+def test_a_long_answer_is_said_to_its_end(engine: evaluate.Engine) -> None:
+    reply = engine.ask("Tell me a long story")
+
+    assert reply.text == answer("story")
+    assert len(reply.text.split()) > 250
+
+
+# ---------------------------------------------------------------- more than one turn
+
+
+def test_it_says_the_last_answer_again(engine: evaluate.Engine) -> None:
+    before = [user("What is a cold start?"), assistant(answer("cold_start"))]
+
+    assert engine.reply([*before, user("say it again")]).text == answer("cold_start")
+
+
+def test_it_says_the_last_answer_in_chinese(engine: evaluate.Engine) -> None:
+    before = [user("What is Parley?"), assistant(answer("parley"))]
+
+    assert engine.reply([*before, user("in Chinese please")]).text == answer("parley", "zh")
+
+
+def test_it_knows_how_to_stop_what_it_has_just_explained(engine: evaluate.Engine) -> None:
+    before = [user("How do I run it?"), assistant(answer("run"))]
+
+    assert "Ctrl+C" in engine.reply([*before, user("and how do I stop it?")]).text
+
+
+def test_it_remembers_a_name_from_an_earlier_turn(engine: evaluate.Engine) -> None:
+    told = [user("My name is Ana"), assistant(engine.ask("My name is Ana").text)]
+    between = [user("thanks"), assistant(answer("thanks"))]
+
+    assert engine.reply([*told, *between, user("What is my name?")]).text == "Your name is Ana."
+
+
+# ---------------------------------------------------------------- what the engine makes of it
+
+
+def test_the_chat_template_drops_system_messages(engine: evaluate.Engine) -> None:
+    system = {"role": "system", "content": "Answer in French."}
+
+    prompt = prompt_of(engine, [system, user("Hello!")])
+
+    assert prompt == "<|im_start|>user\nHello!<|im_end|>\n<|im_start|>assistant\n"
+    assert engine.reply([system, user("Hello!")]) == engine.ask("Hello!")
+
+
+def test_the_chat_template_keeps_the_last_four_turns(engine: evaluate.Engine) -> None:
+    turns = [message for n in range(9) for message in (user(f"question {n}"), assistant(f"answer {n}"))]
+
+    prompt = prompt_of(engine, turns[:-1])
+
+    assert prompt.startswith("<|im_start|>user\nquestion 5<|im_end|>\n<|im_start|>assistant\nanswer 5<|im_end|>\n")
+    assert prompt.endswith("<|im_start|>user\nquestion 8<|im_end|>\n<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize("share", [0.03, 0.2, 0.5, 0.77, 0.95])
+@pytest.mark.parametrize(
+    ("question", "intent", "language"),
+    [
+        ("What is Parley?", "parley", "en"),
+        ("How do I run Parley?", "run", "en"),
+        ("Tell me a long story", "story", "en"),
+        ("Tell me everything about Parley", "everything", "en"),
+        ("Parley 是什么？", "parley", "zh"),
+        ("讲个故事", "story", "zh"),
+    ],
+)
+def test_a_half_written_answer_is_continued_to_the_same_end(
+    engine: evaluate.Engine, question: str, intent: str, language: Language, share: float
+) -> None:
+    whole = answer(intent, language)
+    half = whole[: int(len(whole) * share)]
+
+    reply = engine.reply([user(question), assistant(half)])
+
+    assert reply == evaluate.Reply(whole, "stop")
