@@ -2,8 +2,9 @@
 
 import { computed, signal } from '@preact/signals';
 import { load, save } from './lib/stored';
-import { initial, reduce, type Change, type State } from './state';
-import { childrenOf, pathTo } from './tree';
+import { initial, reduce, type Change, type State, type Unsent } from './state';
+import { childrenOf, pathTo, type Messages } from './tree';
+import type { Verdict } from './wire';
 
 const isText = (value: unknown): value is string | null => value === null || typeof value === 'string';
 
@@ -34,15 +35,24 @@ export const thread = computed(() => (openId.value === null ? null : (threads.va
 // Slices of the open thread. Text that arrives changes `run` only, so the finished messages are not looked at.
 export const threadState = computed(() => thread.value?.state ?? null);
 export const chat = computed(() => thread.value?.chat ?? null);
-const messages = computed(() => thread.value?.messages ?? {});
+const NO_MESSAGES: Messages = {};
+export const messages = computed(() => thread.value?.messages ?? NO_MESSAGES);
 const leaf = computed(() => thread.value?.leaf ?? null);
 export const children = computed(() => childrenOf(messages.value));
 export const path = computed(() => pathTo(messages.value, leaf.value));
 export const run = computed(() => thread.value?.run ?? null);
+const NO_VERDICTS: readonly Verdict[] = [];
+export const runVerdicts = computed(() => run.value?.verdicts ?? NO_VERDICTS);
+export const runLink = computed(() => run.value?.link ?? null);
+export const runPhase = computed(() => run.value?.phase ?? null);
+export const isStopping = computed(() => run.value?.stopping ?? false);
 export const runText = computed(() => run.value?.text ?? '');
 export const runMessageId = computed(() => run.value?.assistantId ?? null);
 export const isRunning = computed(() => run.value !== null);
-export const unsent = computed(() => thread.value?.unsent ?? {});
+const NONE_UNSENT = {};
+export const unsent = computed<Readonly<Record<string, Unsent>>>(() => thread.value?.unsent ?? NONE_UNSENT);
+export const hasEarlier = computed(() => thread.value?.hasEarlier ?? false);
+export const threadProblem = computed(() => thread.value?.problem ?? null);
 export const ended = computed(() => thread.value?.ended ?? null);
 
 /** Chats with an answer on its way, for the mark in the list. */

@@ -81,6 +81,23 @@ const STATES = {
     await page.locator('.turn.user').hover();
     await page.locator('.turn.user .actions .icon-button').last().click();
   },
+  collapsed: async (page) => {
+    await say(page, 'Tell me a story');
+    await done(page);
+    if (page.viewportSize().width < 768) return;
+    await page.keyboard.press('Control+Shift+S');
+    await page.waitForTimeout(500);
+    await page.locator('.head .icon-button').first().hover();
+    await page.waitForTimeout(700);
+  },
+  toast: async (page) => {
+    if (page.viewportSize().width < 768) return;
+    await page.locator('.row').nth(2).hover();
+    await page.locator('.row-menu').nth(2).click();
+    await page.getByRole('menuitem', { name: 'Delete' }).click();
+    await page.locator('.toast').waitFor();
+    await page.waitForTimeout(400);
+  },
   models: async (page) => page.locator('.model').click(),
   settings: async (page) => {
     await page.keyboard.press('Control+,');

@@ -4,7 +4,7 @@ import { draftOf, keepDraft } from '../lib/drafts';
 import { bytes } from '../lib/format';
 import { t } from '../lib/i18n';
 import { isComposing, isTouch } from '../lib/keys';
-import { isRunning, model, openId, path, run, thread } from '../store';
+import { isRunning, isStopping, messages, model, openId, path } from '../store';
 import { MESSAGE_BYTES } from '../wire';
 import * as icons from './icons';
 import { focus } from './view';
@@ -26,7 +26,7 @@ export function Composer() {
     if (shownId.current === id) return;
     shownId.current = id;
     const draft = draftOf(id);
-    setText(draft.sentAs !== null && thread.peek()?.messages[draft.sentAs] ? '' : draft.text);
+    setText(draft.sentAs !== null && messages.peek()[draft.sentAs] ? '' : draft.text);
   }, [id]);
   // A draft of a message that the reload overtook: the thread has it, so the box lets it go.
   const sentAs = draftOf(id).sentAs;
@@ -105,9 +105,9 @@ export function Composer() {
           <button
             type="button"
             class="send stop"
-            aria-label={run.value?.stopping ? words.stopping : words.stop}
+            aria-label={isStopping.value ? words.stopping : words.stop}
             data-tip={words.stop}
-            disabled={run.value?.stopping}
+            disabled={isStopping.value}
             onClick={() => id !== null && stop(id)}
           >
             <icons.Stop />

@@ -4,7 +4,7 @@ import { copyText } from '../lib/copy';
 import { count, duration, money } from '../lib/format';
 import { locale, t } from '../lib/i18n';
 import { isComposing, isTouch } from '../lib/keys';
-import { children, isRunning, modelName, run, runMessageId, runText, thread, unsent } from '../store';
+import { children, isRunning, messages, modelName, run, runMessageId, runText, runVerdicts, unsent } from '../store';
 import { siblingsOf } from '../tree';
 import type { Message } from '../wire';
 import { Answer } from './Answer';
@@ -35,9 +35,7 @@ function Copy({ text }: { text: () => string }) {
 }
 
 function Branches({ message }: { message: Message }) {
-  const messages = thread.value?.messages;
-  if (!messages) return null;
-  const { ids, index } = siblingsOf(messages, children.value, message);
+  const { ids, index } = siblingsOf(messages.value, children.value, message);
   if (ids.length < 2) return null;
   const to = (step: number) => () => switchBranch(message.chat_id, ids[index + step]!);
   return (
@@ -135,7 +133,7 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
   const words = t.value;
   const name = modelName(message.model) ?? words.name;
   const failed = unsent.value[message.id];
-  const verdicts = (isLive ? run.value?.verdicts : message.verdicts) ?? [];
+  const verdicts = (isLive ? runVerdicts.value : message.verdicts) ?? [];
   const shown = verdicts.filter((verdict) => verdict.stage === 'output' || verdict.action === 'blocked');
   const again = () => regenerate(message.chat_id, message.id);
   const isBlocked = message.status === 'blocked';

@@ -3,7 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { locale, t } from '../lib/i18n';
-import { model, online, run, server, serverProblem } from '../store';
+import { model, online, runLink, server, serverProblem } from '../store';
 import type { Unsent } from '../state';
 import type { Problem, Verdict } from '../wire';
 import * as icons from './icons';
@@ -87,7 +87,7 @@ export function Strip() {
   const words = t.value;
   const text = !online.value
     ? words.offline
-    : run.value?.link === 'waiting'
+    : runLink.value === 'waiting'
       ? words.reconnecting
       : server.value === null && serverProblem.value !== null
         ? words.serverAway

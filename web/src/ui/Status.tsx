@@ -4,7 +4,7 @@
  */
 
 import { t } from '../lib/i18n';
-import { ended, run, thread } from '../store';
+import { ended, isRunning, messages, runLink, runPhase } from '../store';
 
 const LONGEST = 600;
 
@@ -14,16 +14,15 @@ const spoken = (text: string): string =>
 
 function sentence(): string {
   const words = t.value;
-  const live = run.value;
-  if (live) {
-    if (live.link === 'waiting') return words.sayReconnecting;
-    return live.phase === 'waking' || live.phase === 'loading' ? words.sayWaking : words.sayGenerating;
+  if (isRunning.value) {
+    if (runLink.value === 'waiting') return words.sayReconnecting;
+    return runPhase.value === 'waking' || runPhase.value === 'loading' ? words.sayWaking : words.sayGenerating;
   }
   const last = ended.value;
   if (!last) return '';
   if (last.how === 'stopped') return words.sayStopped;
   if (last.how === 'failed') return words.sayFailed;
-  return words.sayDone(spoken(thread.value?.messages[last.messageId]?.content ?? ''));
+  return words.sayDone(spoken(messages.value[last.messageId]?.content ?? ''));
 }
 
 export const Status = () => (

@@ -6,7 +6,7 @@ import { prefersLessMotion } from '../lib/keys';
 import { settings } from '../lib/settings';
 import { Stick } from '../lib/stick';
 import { watchNear } from '../markdown/paint';
-import { isRunning, openId, path, run, runMessageId, thread, threadState, unsent } from '../store';
+import { hasEarlier, isRunning, openId, path, run, runMessageId, threadProblem, threadState, unsent } from '../store';
 import * as icons from './icons';
 import { AssistantMessage, UserMessage } from './Message';
 import { Note, problemText } from './Notices';
@@ -114,7 +114,7 @@ function Messages({ keepPlace: keep }: { keepPlace: (change: () => Promise<void>
     return (
       <div class="empty-note">
         <p>{words.chatFailed}</p>
-        {thread.value?.problem && <p class="quiet">{problemText(thread.value.problem)}</p>}
+        {threadProblem.value && <p class="quiet">{problemText(threadProblem.value)}</p>}
         <button type="button" class="button primary" onClick={() => id && void loadThread(id)}>{words.retry}</button>
       </div>
     );
@@ -124,7 +124,7 @@ function Messages({ keepPlace: keep }: { keepPlace: (change: () => Promise<void>
   const isPending = isRunning.value && runMessageId.value === null;
   return (
     <>
-      {count === Infinity && thread.value?.hasEarlier && (
+      {count === Infinity && hasEarlier.value && (
         <button type="button" class="text-button earlier" onClick={() => id && void keep(() => loadEarlier(id))}>
           {words.earlier}
         </button>
@@ -136,11 +136,7 @@ function Messages({ keepPlace: keep }: { keepPlace: (change: () => Promise<void>
           <AssistantMessage key={message.id} message={message} isLast={message === last} />
         ),
       )}
-      {isPending && run.value && (
-        <div class="turn assistant live">
-          <Waking run={run.value} />
-        </div>
-      )}
+      {isPending && <Pending />}
       {last?.role === 'user' && !isRunning.value && !unsent.value[last.id] && (
         <Note
           tone="info"
@@ -151,6 +147,11 @@ function Messages({ keepPlace: keep }: { keepPlace: (change: () => Promise<void>
     </>
   );
 }
+
+/** Sent, and nothing heard yet. */
+const Pending = () => (
+  <div class="turn assistant live">{run.value && <Waking run={run.value} />}</div>
+);
 
 function Loading() {
   const [isLong, setLong] = useState(false);

@@ -17,7 +17,7 @@ interface Parley {
 export const test = base.extend<{ parley: Parley }, { server: Mock }>({
   server: [
     async ({}, use) => {
-      const server = await startMock({ wakeMs: 2_500 });
+      const server = await startMock({ wakeMs: 2_000 });
       await use(server);
       await server.close();
     },
