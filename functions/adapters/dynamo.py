@@ -69,7 +69,11 @@ class DynamoStore:
     async def close(self) -> None:
         """Calls under way are finished first. Closing twice is fine."""
         self._is_closed = True
-        await asyncio.to_thread(self._pool.shutdown)
+        await asyncio.to_thread(self._join)
+
+    def _join(self) -> None:
+        self._pool.shutdown()
+        self._tables.connection.client.close()
 
     async def ready(self) -> None:
         await self._call(chats.get_profile, "nobody")

@@ -6,6 +6,7 @@ the last seq and the status are what the writer believes. What DynamoDB refuses,
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -185,17 +186,19 @@ def _put_message(t: Tables, owner: str, writes: Writes, message: Message, condit
 
 
 def _known_turn(t: Tables, owner: str, turn: NewTurn, refused: Refused) -> Run | None:
-    """Why a turn did not begin, first things first: the run that holds its key, an error, or None: try again."""
-    if "key" in refused:
-        held = find_item(t, owner_pk(owner), key_sk(turn.key))
-        if held is None:
-            return None
+    """Why a turn did not begin, first things first: the run that holds its key, an error, or None: try again.
+
+    The key is looked up whatever was refused: a repeat meets its own message and its own active run as well.
+    """
+    held = None if turn.replace_key else find_item(t, owner_pk(owner), key_sk(turn.key))
+    if held is not None and (held.until_ms is None or held.until_ms > time.time_ns() // 1_000_000):
         if held.body_hash != turn.body_hash:
             raise rules.message_exists()
-        try:
+        with suppress(NotFound):
             return get_run(t, owner, held.run_id)
-        except NotFound:
-            return None
+        return None
+    if "key" in refused:
+        return None
     was = refused.items.get("chat")
     if "chat" in refused and (was is None or "is_deleted" in was):
         raise rules.no_chat()

@@ -19,8 +19,9 @@ def add(
     db: sqlite3.Connection, owner: str, key: str, amount: int, *, limit: int | None, expires: datetime | None
 ) -> int | None:
     now_ms = time.time_ns() // 1_000_000
+    db.execute("DELETE FROM totals WHERE expires_ms > 0 AND expires_ms <= ?", (now_ms,))
     row = db.execute("SELECT total, expires_ms FROM totals WHERE owner = ? AND key = ?", (owner, key)).fetchone()
-    if row is None or 0 < row[1] <= now_ms:
+    if row is None:
         row = (0, rules.milliseconds(expires) if expires else 0)
     total: int = row[0] + amount
     if amount > 0 and limit is not None and total > limit:

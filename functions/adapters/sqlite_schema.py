@@ -62,6 +62,7 @@ MIGRATIONS = (
     CREATE TABLE totals (
         owner TEXT NOT NULL, key TEXT NOT NULL, total INTEGER NOT NULL, expires_ms INTEGER NOT NULL,
         PRIMARY KEY (owner, key)) WITHOUT ROWID;
+    CREATE INDEX totals_expire ON totals (expires_ms) WHERE expires_ms > 0;
 
     CREATE TABLE collections (
         n INTEGER PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, length INTEGER NOT NULL, UNIQUE (owner, name));
