@@ -350,14 +350,17 @@ async function makeChat(chatId: string, model: string | undefined): Promise<void
   }
 }
 
+/** The key of a request for a new answer, until it was heard: asking again after a lost reply makes no second one. */
+const keys = new Map<string, string>();
+
 /** A new answer to the same message; the old one stays as a branch. */
 export function regenerate(chatId: string, assistantId: string): void {
   const thread = threadOf(chatId);
   if (!thread || thread.run) return;
   const { model } = state.peek();
-  const userMessageId = thread.messages[assistantId]?.parent_id ?? null;
-  dispatch({ type: 'regenerating', id: chatId, userMessageId, model, at: now() });
-  const key = newId();
+  dispatch({ type: 'regenerating', id: chatId, messageId: assistantId, model, at: now() });
+  const key = keys.get(assistantId) ?? newId();
+  keys.set(assistantId, key);
   const body: Completion = { regenerate: assistantId, ...(model ? { model } : {}) };
   void run(chatId, assistantId, (signal) => api.complete(chatId, body, key, signal));
 }
@@ -418,6 +421,7 @@ async function run(
         dispatch({ type: 'events', id: chatId, events, at: now() });
         if (!told) {
           told = true;
+          if (subject !== null) keys.delete(subject);
           accepted(chatId, subject !== null);
         }
         if (events.some(({ event }) => isTerminal(event))) afterwards(chatId);

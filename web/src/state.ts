@@ -102,7 +102,7 @@ export type Change =
   | { type: 'thread-failed'; id: string; problem: Problem; missing: boolean }
   | { type: 'sent'; id: string; message: Message; model: string | null; at: number }
   | { type: 'unsent'; id: string; messageId: string; unsent: Unsent }
-  | { type: 'regenerating'; id: string; userMessageId: string | null; model: string | null; at: number }
+  | { type: 'regenerating'; id: string; messageId: string; model: string | null; at: number }
   | { type: 'attached'; id: string; runId: string; at: number }
   | { type: 'events'; id: string; events: readonly { seq: number; event: RunEvent }[]; at: number }
   | { type: 'link'; id: string; link: Link }
@@ -212,15 +212,22 @@ export function reduce(state: State, change: Change): State {
       return withThread(state, change.id, (thread) => ({
         ...thread,
         run: null,
+        // Asking again for an answer did not get through: the old answer comes back, with the problem under it.
+        leaf: thread.messages[change.messageId]?.role === 'assistant' ? change.messageId : thread.leaf,
         unsent: { ...thread.unsent, [change.messageId]: change.unsent },
       }));
     case 'regenerating':
-      return withThread(state, change.id, (thread) => ({
-        ...thread,
-        leaf: change.userMessageId ?? thread.leaf,
-        ended: null,
-        run: newRun(change.at, { userMessageId: change.userMessageId, model: change.model }),
-      }));
+      return withThread(state, change.id, (thread) => {
+        const { [change.messageId]: _, ...unsent } = thread.unsent;
+        const userMessageId = thread.messages[change.messageId]?.parent_id ?? null;
+        return {
+          ...thread,
+          leaf: userMessageId ?? thread.leaf,
+          ended: null,
+          unsent,
+          run: newRun(change.at, { userMessageId, model: change.model }),
+        };
+      });
     case 'attached':
       return withThread(state, change.id, (thread) =>
         thread.run?.runId === change.runId ? thread : { ...thread, ended: null, run: newRun(change.at, { runId: change.runId }) },

@@ -12,6 +12,7 @@ export interface Control {
   token: string | null;
   requests: string[];
   bodies: { message?: { id: string; content: string }; regenerate?: string }[] & Record<string, unknown>[];
+  keys: string[];
   refuse: Refusal | null;
   instructions: string;
   cutAll(): void;

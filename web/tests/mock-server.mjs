@@ -94,6 +94,8 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     /** Requests as `METHOD path`, for assertions. */
     requests: [],
     bodies: [],
+    /** The idempotency keys of the completions. */
+    keys: [],
     /** Answers the next n requests that match with an error: `{ n, match, status, code }`. */
     refuse: null,
     instructions: '',
@@ -107,6 +109,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       runs.clear();
       control.requests.length = 0;
       control.bodies.length = 0;
+      control.keys.length = 0;
       control.refuse = null;
       control.token = token;
       control.instructions = '';
@@ -284,6 +287,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     control.requests.push(`${method} ${path}`);
     const body = method === 'GET' || method === 'DELETE' ? {} : await bodyOf(request);
     if (method === 'POST') control.bodies.push(body);
+    if (path.endsWith('/completion')) control.keys.push(request.headers['idempotency-key']);
 
     const { refuse } = control;
     if (refuse && refuse.n > 0 && `${method} ${path}`.match(refuse.match)) {

@@ -130,6 +130,8 @@ const KINDS = [
   ['desktop-light', { viewport: { width: 1280, height: 800 }, colorScheme: 'light' }],
   ['desktop-dark', { viewport: { width: 1280, height: 800 }, colorScheme: 'dark' }],
   ['phone-light', { viewport: { width: 390, height: 844 }, colorScheme: 'light', hasTouch: true, isMobile: true, deviceScaleFactor: 2 }],
+  ['small-light', { viewport: { width: 320, height: 568 }, colorScheme: 'light', hasTouch: true, isMobile: true, deviceScaleFactor: 2 }],
+  ['tablet-light', { viewport: { width: 820, height: 1180 }, colorScheme: 'light' }],
   ['phone-dark', { viewport: { width: 390, height: 844 }, colorScheme: 'dark', hasTouch: true, isMobile: true, deviceScaleFactor: 2 }],
 ];
 

@@ -98,5 +98,5 @@ export function Answer({ id, content, isLive }: Props) {
     });
   }, [isLive, content, module]);
 
-  return <div class="prose" ref={root} />;
+  return <div class="prose" dir="auto" ref={root} />;
 }

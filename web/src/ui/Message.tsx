@@ -64,7 +64,7 @@ export function UserMessage({ message }: { message: Message }) {
         <Edit message={message} done={() => setEditing(false)} />
       ) : (
         <>
-          <div class={isLong && !isOpen ? 'bubble cut' : 'bubble'}>{message.content}</div>
+          <div class={isLong && !isOpen ? 'bubble cut' : 'bubble'} dir="auto">{message.content}</div>
           {isLong && (
             <button type="button" class="text-button show-all" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
               {isOpen ? t.value.showLess : t.value.showMore}

@@ -117,6 +117,19 @@ test('a lost answer to the request is repeated by itself, and stored once', asyn
   expect([...parley.mock.messages.values()].filter(({ role }) => role === 'user').length).toBe(1);
 });
 
+test('a lost reply to asking again makes one new answer, not two', async ({ page, parley }) => {
+  await parley.open();
+  await parley.say('Tell me a story');
+  await parley.finished();
+  parley.mock.refuse = { n: 1, match: /completion/, status: 500, code: 'internal', message: 'No.' };
+  await page.getByRole('button', { name: 'Answer again' }).click();
+  await page.locator('.note.error').getByRole('button', { name: 'Try again' }).click();
+  await expect(page.getByRole('group', { name: 'Version 2 of 2' })).toBeVisible();
+
+  expect(parley.mock.keys.length).toBe(3);
+  expect(new Set(parley.mock.keys).size).toBe(2);
+});
+
 test('too fast: the wait is counted down', async ({ page, parley }) => {
   await parley.open();
   parley.mock.refuse = { n: 1, match: /completion/, status: 429, code: 'rate_limited', message: 'Too many messages.', headers: { 'retry-after': '2' } };

@@ -98,7 +98,7 @@ describe('a run', () => {
     const old = apply(
       initial,
       { type: 'thread-came', detail: { ...chat('c', { active_leaf: 'a0' }), messages: [message('u1', null, 'user'), message('a0', 'u1', 'assistant')] } },
-      { type: 'regenerating', id: 'c', userMessageId: 'u1', model: 'm', at: 1 },
+      { type: 'regenerating', id: 'c', messageId: 'a0', model: 'm', at: 1 },
       { type: 'leaf', id: 'c', leaf: 'a0' },
       events([1, started], [2, delta('new')], [3, done]),
     );
@@ -120,6 +120,15 @@ describe('sending', () => {
 
     expect(thread(again).unsent).toEqual({});
     expect(Object.keys(thread(again).messages)).toEqual(['u1']);
+  });
+
+  test('asking again that does not get through shows the old answer with the problem', () => {
+    const asked = apply(reduce(sent, events([1, started], [2, done])), { type: 'regenerating', id: 'c', messageId: 'a1', model: 'm', at: 1 });
+    expect(currentPath(thread(asked)).map(({ id }) => id)).toEqual(['u1']);
+
+    const refused = reduce(asked, { type: 'unsent', id: 'c', messageId: 'a1', unsent: { problem: { code: 'x', message: '' }, retryAt: null } });
+
+    expect(currentPath(thread(refused)).map(({ id }) => id)).toEqual(['u1', 'a1']);
   });
 
   test('a refresh keeps what the server does not have yet', () => {
