@@ -112,7 +112,7 @@ SECRET = modal.Secret.from_name(
     required_keys=[
         "PARLEY_STORE_URL",  # dynamodb://parley?region=us-east-1
         "PARLEY_ACCESS_TOKENS",  # from `parley token NAME`, comma-separated
-        "PARLEY_PAGE_KEY",  # any long random text; the containers must share it
+        "PARLEY_SECRET_KEY",  # any long random text; the containers must share it
         "PARLEY_MODEL_HEADERS",
         "AWS_ACCESS_KEY_ID",  # may use the tables of PARLEY_STORE_URL, nothing else
         "AWS_SECRET_ACCESS_KEY",
@@ -181,8 +181,8 @@ def public_settings() -> "Settings":
     settings = Settings()
     if settings.auth != "token" or not settings.access_tokens:
         raise BadInput("This address is public: PARLEY_AUTH must be `token` and PARLEY_ACCESS_TOKENS must be set.")
-    if not settings.page_key or not settings.store_url.startswith("dynamodb://"):
-        raise BadInput("Several containers answer here: set PARLEY_PAGE_KEY, and PARLEY_STORE_URL to dynamodb://….")
+    if not settings.secret_key or not settings.store_url.startswith("dynamodb://"):
+        raise BadInput("Several containers answer here: set PARLEY_SECRET_KEY, and PARLEY_STORE_URL to dynamodb://….")
     return settings
 
 

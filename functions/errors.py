@@ -3,6 +3,7 @@
     ParleyError
     ├── BadInput            bad_input, or a finer code; `param` names the field
     │   └── TooLarge        too_large
+    ├── (guardrails/policy.py) PolicyError   bad_policy: names the line of the file
     ├── NotFound            not_found: absent, or somebody else's (the two look the same on purpose)
     ├── Conflict            conflict, or a finer code: run_active, message_exists
     ├── Unauthorized        unauthorized

@@ -38,7 +38,7 @@ class Services:
     turns: Turns
     policy: Policy
     guard: InputGuard
-    page_key: bytes
+    secret_key: bytes
 
 
 async def open_store(url: str, *, create: bool = False) -> Store:
@@ -65,12 +65,13 @@ def _adapter(url: str, create: bool) -> Awaitable[Store]:
 
 @asynccontextmanager
 async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[Services]:
-    policy, guard = await asyncio.to_thread(_rails, settings.policy)
+    secret_key = settings.secret_key.encode() or secrets.token_bytes(32)
+    policy, guard = await asyncio.to_thread(_rails, settings.policy, secret_key)
     store = await open_store(settings.store_url)
     gateway = Gateway(nodes)
     try:
         await gateway.open()
-        services = _compose(settings, store, gateway, policy, guard)
+        services = _compose(settings, store, gateway, policy, guard, secret_key)
         try:
             yield services
         finally:
@@ -80,13 +81,15 @@ async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[
         await store.close()
 
 
-def _rails(path: Path | None) -> tuple[Policy, InputGuard]:
+def _rails(path: Path | None, key: bytes) -> tuple[Policy, InputGuard]:
     """Blocks for a second: it imports guardrails-ai."""
     policy = load_policy(path)
-    return policy, build_input_guard(policy)
+    return policy, build_input_guard(policy, key=key)
 
 
-def _compose(settings: Settings, store: Store, gateway: Gateway, policy: Policy, guard: InputGuard) -> Services:
+def _compose(
+    settings: Settings, store: Store, gateway: Gateway, policy: Policy, guard: InputGuard, secret_key: bytes
+) -> Services:
     durable_beat = BEAT_SECONDS if settings.store_url.startswith("sqlite") else CHECKPOINT_SECONDS
     beat_s = settings.checkpoint_ms / 1000 if settings.checkpoint_ms is not None else durable_beat
     runs = Runs(
@@ -103,13 +106,9 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, policy: Policy,
         gateway=gateway,
         guard=guard,
         policy=policy,
+        digest_key=secret_key,
         system_prompt=settings.system_prompt,
         quotas=Quotas(runs_per_minute=settings.runs_per_minute, tokens_per_day=settings.tokens_per_day),
         context_policy=Fill(),
     )
-    return Services(settings, store, gateway, runs, turns, policy, guard, _page_key(settings))
-
-
-def _page_key(settings: Settings) -> bytes:
-    """Signs page cursors. Several processes behind one address must share it: then it is set."""
-    return settings.page_key.encode() or secrets.token_bytes(32)
+    return Services(settings, store, gateway, runs, turns, policy, guard, secret_key)

@@ -51,7 +51,9 @@ class Settings(BaseSettings):
     auth: str = "local"
     # name=sha256 of the token in hex, comma-separated
     access_tokens: str = Field(default="", repr=False)
-    page_key: str = Field(default="", repr=False)  # signs page cursors; made once in the data folder when empty
+    secret_key: str = Field(
+        default="", repr=False
+    )  # signs page cursors, keys the hashes in verdicts; empty: new at each start
 
     policy: Path | None = None  # guardrail policy; None: functions/guardrails/default.toml
     runs_per_minute: int = 0  # per principal; 0: no limit

@@ -93,9 +93,9 @@ async def list_chats(
     q: Annotated[str | None, Query(max_length=200)] = None,
     archived: bool = False,
 ) -> Response:
-    cursor = cursors.unseal(services.page_key, who.owner, after)
+    cursor = cursors.unseal(services.secret_key, who.owner, after)
     page = await services.store.list_chats(who.owner, limit=limit, after=cursor, query=q or None, archived=archived)
-    last_id = cursors.seal(services.page_key, who.owner, page.next)
+    last_id = cursors.seal(services.secret_key, who.owner, page.next)
     return as_json({"object": "list", "data": page.data, "has_more": last_id is not None, "last_id": last_id})
 
 

@@ -46,7 +46,7 @@ from functions.chat.messages import (
 from functions.chat.runs import RunLog, Runs
 from functions.errors import BadInput, Fenced, Limited, NotFound, OverBudget, ParleyError, UpstreamError
 from functions.guardrails.policy import Policy
-from functions.guardrails.stream import OutputFilter, check_text
+from functions.guardrails.stream import OutputFilter, check_json, language_of
 from functions.guardrails.validators import InputGuard, InputResult
 from functions.inference.gateway import End, Gateway, ModelInfo, Token, Waiting
 from functions.ports import ChatStore, Counter, NewTurn
@@ -118,13 +118,16 @@ class Turns:
         gateway: Gateway,
         guard: InputGuard,
         policy: Policy,
+        digest_key: bytes,
         system_prompt: str,
         quotas: Quotas,
         context_policy: context.ContextPolicy,
     ) -> None:
         self._store, self._counter, self._runs, self._gateway = store, counter, runs, gateway
-        self._guard, self._policy, self._system_prompt = guard, policy, system_prompt
+        self._guard, self._policy, self._digest_key = guard, policy, digest_key
+        self._system_prompt = system_prompt
         self._quotas, self._context_policy = quotas, context_policy
+        self._resuming: set[str] = set()
         runs.takeover = self.resume
 
     def model(self, name: str | None) -> ModelInfo:
@@ -370,8 +373,15 @@ class Turns:
 
         False when there is nothing to do here: it has ended, or another worker holds it.
         """
-        if self._runs.is_live(run_id):
+        if self._runs.is_live(run_id) or run_id in self._resuming:
             return False
+        self._resuming.add(run_id)  # a worker may claim its own run again: two readers here must not both do so
+        try:
+            return await self._claim_and_start(owner, run_id)
+        finally:
+            self._resuming.discard(run_id)
+
+    async def _claim_and_start(self, owner: str, run_id: str) -> bool:
         run = await self._store.claim_run(
             owner,
             run_id,
@@ -383,7 +393,10 @@ class Turns:
             return False
         events = await self._store.read_events(owner, run_id)
         log("run.claimed", run=run.id, epoch=run.epoch, events=len(events))
-        self._runs.start(run, events, self._answer)
+        run_log = self._runs.start(run, events, self._answer)
+        # A stop that was asked for between the claim and the start found no live run to tell; only its mark is there.
+        if (await self._store.get_run(owner, run_id)).stop_requested:
+            run_log.stop()
         return True
 
     # -- the answer ------------------------------------------------------------------------------------------
@@ -423,8 +436,9 @@ class Turns:
     async def _generate(self, run_log: RunLog, progress: _Progress) -> None:
         """Stream the answer through the output rails into the log, from wherever the log stands."""
         run, prefix = run_log.run, run_log.written()
-        rails = OutputFilter(self._policy, prior=prefix)
         prompt = await self._prompt(run, progress)
+        language = language_of(str(prompt[-1].get("content") or ""))
+        rails = OutputFilter(self._policy, prior=prefix, key=self._digest_key, language=language)
         sampling = await self._remaining(run, prefix, progress)
         if sampling is None:
             progress.finish_reason = "length"
@@ -475,14 +489,14 @@ class Turns:
         """Tool calls leave whole, after the rails have seen the arguments."""
         if not end.tool_calls:
             return
-        checked = check_text(self._policy, msgspec.json.encode(end.tool_calls).decode())
+        checked = check_json(self._policy, list(end.tool_calls))
         progress.verdicts += checked.verdicts
         for verdict in checked.verdicts:
             run_log.add(_acted(verdict))
         if checked.blocked:
             progress.finish_reason = "content_filter"
             return
-        run_log.add(ToolCalls(calls=tuple(msgspec.json.decode(checked.text))))
+        run_log.add(ToolCalls(calls=tuple(checked.value)))
 
     def _status(self, waiting: Waiting, progress: _Progress) -> StatusChanged:
         return StatusChanged(

@@ -17,7 +17,7 @@ ROOT = Path(modal_app.__file__).parent
 GOOD = {
     "PARLEY_AUTH": "token",
     "PARLEY_ACCESS_TOKENS": "alice=00",
-    "PARLEY_PAGE_KEY": "a page key",
+    "PARLEY_SECRET_KEY": "a secret key",
     "PARLEY_STORE_URL": "dynamodb://parley?region=us-east-1",
     "PARLEY_MODEL_URL": "http://127.0.0.1:9/v1",  # so that nobody asks Modal for the GPU's address
 }
@@ -81,7 +81,7 @@ def test_the_web_function_comes_up_with_all_its_settings(monkeypatch: pytest.Mon
         ("PARLEY_AUTH", "local"),
         ("PARLEY_AUTH", ""),
         ("PARLEY_ACCESS_TOKENS", ""),
-        ("PARLEY_PAGE_KEY", ""),
+        ("PARLEY_SECRET_KEY", ""),
         ("PARLEY_STORE_URL", "sqlite:///parley.db"),
     ],
 )

@@ -97,7 +97,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         secret = AWS | {
             "PARLEY_STORE_URL": store_url,
             "PARLEY_ACCESS_TOKENS": f"alice={hashlib.sha256(TOKEN.encode()).hexdigest()}",
-            "PARLEY_PAGE_KEY": "a page key",
+            "PARLEY_SECRET_KEY": "a secret key",
             "PARLEY_MODEL_HEADERS": "{}",  # in full by --env: the option for secrets splits at commas
         }
         headers = json.dumps({"Modal-Key": "wk-offline", "Modal-Secret": "ws-offline"})
@@ -230,7 +230,7 @@ def test_the_sweeper_ends_a_run_whose_container_died(deployment: Deployment, mon
     for name, value in AWS.items():
         monkeypatch.setenv(name, value)
     hashed = hashlib.sha256(TOKEN.encode()).hexdigest()
-    settings = Settings(store_url=deployment.store_url, auth="token", access_tokens=f"alice={hashed}", page_key="k")
+    settings = Settings(store_url=deployment.store_url, auth="token", access_tokens=f"alice={hashed}", secret_key="k")
     node = Node("http://127.0.0.1:9/v1", models=[ServedModel(id=modal_app.MODEL_ID)], serverless=True)
     with TestClient(create_app(lambda: open_services(settings, [node])), headers=BEARER) as dying:
         chat_id = dying.post("/chat", json={}).json()["id"]
