@@ -143,14 +143,14 @@ for (const [name, state] of Object.entries(STATES)) {
     const problems = [];
     page.on('pageerror', (error) => problems.push(error.message));
     page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
-    await page.goto(mock.url);
-    await page.locator('.model').waitFor();
     // Enter makes a new line on touch; the pictures need the message sent.
-    if (options.hasTouch) await page.evaluate(() => addEventListener('keydown', (event) => {
+    if (options.hasTouch) await page.addInitScript(() => addEventListener('keydown', (event) => {
       if (event.key !== 'Enter') return;
       event.preventDefault();
       document.querySelector('.composer').requestSubmit();
     }, true));
+    await page.goto(mock.url);
+    await page.locator('.model').waitFor();
     try {
       await state(page);
     } catch (error) {
