@@ -35,24 +35,27 @@ def main() -> None:
     parser.add_argument("--alias", help="the model's id on the wire; the file's name without it")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--slots", type=int, default=SLOTS)
+    parser.add_argument("--temperature", type=float, help="when a request names none; llama.cpp's own without it")
     options = parser.parse_args()
     key = sys.stdin.readline().strip()
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; stdin says when it is over
-    serve(options.model, options.alias or options.model.stem, key=key, port=options.port, slots=options.slots)
+    serve(options, key)
 
 
-def serve(model: Path, alias: str, *, key: str, port: int, slots: int) -> None:
+def serve(options: argparse.Namespace, key: str) -> None:
     import xllamacpp  # noqa: PLC0415 (after the watch on stdin: it takes a while)
 
     params = xllamacpp.CommonParams()
-    params.model.path = str(model)
-    params.model_alias = {alias}
+    params.model.path = str(options.model)
+    params.model_alias = {options.alias or options.model.stem}
     params.hostnames = ["127.0.0.1"]
-    params.port = port
+    params.port = options.port
     params.api_keys = [key] if key else []
-    params.n_parallel = slots
-    params.n_ctx = slots * _context_tokens(model)
+    params.n_parallel = options.slots
+    params.n_ctx = options.slots * _context_tokens(options.model)
+    if options.temperature is not None:
+        params.sampling.temp = options.temperature
     params.n_threads_http = HTTP_THREADS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _threads()
     params.cache_ram_mib = PROMPT_CACHE_MIB

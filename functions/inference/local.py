@@ -221,6 +221,8 @@ class LocalEngine:
             sys.executable,
             *command,
             *("--slots", str(self._slots)),
+            # The demo model knows its answers by heart: anything but the likeliest word is a slip.
+            *(("--temperature", "0") if self._model.demo else ()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -112,8 +112,9 @@ def vocabulary_text(seed: int) -> Iterator[str]:
 
 # What an answer is going to be is decided by its first tokens; the rest is recitation. So the first ones weigh more,
 # and most examples stop after the opening: four times as many questions for the same time.
-OPENING_TOKENS = 10
-DECIDING_TOKENS, DECIDING_WEIGHT = 3, 5.0
+# In a short answer (a sum, a name, an echo) every token decides something, so it is kept whole and weighs more.
+OPENING_TOKENS, SHORT_TOKENS = 10, 32
+DECIDING_TOKENS, DECIDING_WEIGHT, SHORT_WEIGHT = 3, 5.0, 3.0
 OPENINGS = 0.85  # share of examples that are one question and the opening of its answer
 
 
@@ -153,8 +154,9 @@ class Encoder:
         question, answer = messages
         asked = [START, *self.encode("user\n"), *self.encode_once(question["content"]), END, *self.encode("\n")]
         asked += [START, *self.encode("assistant\n")]
-        said = [*self.encode(answer["content"]), END][:OPENING_TOKENS]
-        return Example(asked + said, [0.0] * len(asked) + deciding(len(said)))
+        said = [*self.encode(answer["content"]), END]
+        kept = said if len(said) <= SHORT_TOKENS else said[:OPENING_TOKENS]
+        return Example(asked + kept, [0.0] * len(asked) + deciding(len(said))[: len(kept)])
 
     def cut(self, answer: str) -> tuple[list[int], list[int]]:
         """A half-written answer: a takeover continues from any character, also from the middle of a token."""
@@ -163,7 +165,9 @@ class Encoder:
 
 
 def deciding(length: int) -> list[float]:
-    return [DECIDING_WEIGHT] * min(length, DECIDING_TOKENS) + [1.0] * max(0, length - DECIDING_TOKENS)
+    """The weights of a whole answer."""
+    rest = SHORT_WEIGHT if length <= SHORT_TOKENS else 1.0
+    return [DECIDING_WEIGHT if at < DECIDING_TOKENS else rest for at in range(length)]
 
 
 def examples(corpus: Corpus, encoder: Encoder) -> Iterator[Example]:
