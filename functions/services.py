@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from functions.chat.context import Fill
+from functions.chat.quotas import Quotas
 from functions.chat.runs import Runs
-from functions.chat.turn import Quotas, Turns
+from functions.chat.turn import Turns
 from functions.errors import BadInput
 from functions.guardrails.policy import Policy, load_policy
 from functions.guardrails.validators import InputGuard, build_input_guard
@@ -101,14 +102,18 @@ def _compose(
     )
     turns = Turns(
         store=store,
-        counter=store,
         runs=runs,
         gateway=gateway,
         guard=guard,
         policy=policy,
         digest_key=secret_key,
         system_prompt=settings.system_prompt,
-        quotas=Quotas(runs_per_minute=settings.runs_per_minute, tokens_per_day=settings.tokens_per_day),
+        quotas=Quotas(
+            counter=store,
+            clock=runs.clock,
+            runs_per_minute=settings.runs_per_minute,
+            tokens_per_day=settings.tokens_per_day,
+        ),
         context_policy=Fill(),
     )
     return Services(settings, store, gateway, runs, turns, policy, guard, secret_key)

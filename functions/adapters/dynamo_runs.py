@@ -33,7 +33,7 @@ from functions.adapters.dynamo_models import (
     run_pk,
 )
 from functions.chat.messages import TERMINAL, LoggedEvent, Message, Run
-from functions.errors import Conflict, NotFound
+from functions.errors import NotFound
 from functions.ports import NewTurn
 
 OPEN = ("queued", "running")
@@ -208,7 +208,7 @@ def _known_turn(t: Tables, owner: str, turn: NewTurn, refused: Refused) -> Run |
         raise rules.message_exists()
     if "chat" in refused:
         raise rules.run_active()
-    raise Conflict("A run with this id is already stored.")
+    raise rules.run_exists()
 
 
 # -- the events -------------------------------------------------------------------------------------------------

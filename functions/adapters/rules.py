@@ -41,6 +41,10 @@ def message_exists() -> Conflict:
     return Conflict("A message with this id is already stored with another text.", code="message_exists")
 
 
+def run_exists() -> Conflict:
+    return Conflict("A run with this id is already stored.")
+
+
 def run_active() -> Conflict:
     return Conflict("This chat is still answering. Wait for the answer, or stop it first.", code="run_active")
 

@@ -48,11 +48,24 @@ def get_run(db: sqlite3.Connection, owner: str, run_id: str) -> Run:
 
 
 def _insert_run(db: sqlite3.Connection, owner: str, chat: int | None, run: Run) -> int:
-    n = db.execute(
-        "INSERT INTO runs (owner, id, chat, status, epoch, worker, lease_until_ms, last_seq, stop_requested) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (owner, run.id, chat, run.status, run.epoch, run.worker, run.lease_until_ms, run.last_seq, run.stop_requested),
-    ).lastrowid
+    try:
+        n = db.execute(
+            "INSERT INTO runs (owner, id, chat, status, epoch, worker, lease_until_ms, last_seq, stop_requested) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                owner,
+                run.id,
+                chat,
+                run.status,
+                run.epoch,
+                run.worker,
+                run.lease_until_ms,
+                run.last_seq,
+                run.stop_requested,
+            ),
+        ).lastrowid
+    except sqlite3.IntegrityError as exc:
+        raise rules.run_exists() from exc
     assert n is not None
     db.execute("INSERT INTO run_bodies (run, data) VALUES (?, ?)", (n, encode(run)))
     return n

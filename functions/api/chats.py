@@ -12,7 +12,7 @@ from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.fields import Body, Id, MessageText, ShortText, StopText, SystemPrompt, Title
 from functions.api.sse import EventStream
 from functions.chat.messages import Chat, Message, Sampling, new_id, utc_now
-from functions.chat.turn import TurnRequest
+from functions.chat.opening import TurnRequest
 from functions.errors import BadInput
 from functions.settings import PAGE_MAX
 
@@ -71,12 +71,13 @@ def as_json(value: Any, status: int = 200) -> Response:  # any msgspec value
 async def open_chat(body: OpenChat, who: CurrentPrincipal, services: CurrentServices) -> Response:
     if body.model:
         services.turns.model(body.model)
+    system_prompt = await services.turns.admit(body.system_prompt, "system_prompt") if body.system_prompt else None
     now = utc_now()
     chat = Chat(
         id=body.id or new_id(),
         title=body.title,
         model=body.model,
-        system_prompt=body.system_prompt,
+        system_prompt=system_prompt,
         created_at=now,
         updated_at=now,
     )
@@ -121,6 +122,8 @@ async def change_chat(chat_id: ChatId, body: ChatChanges, who: CurrentPrincipal,
             raise BadInput(f"`{name}` cannot be null; leave it out to keep it.", param=name)
     if body.model:
         services.turns.model(body.model)
+    if body.system_prompt:
+        changes["system_prompt"] = await services.turns.admit(body.system_prompt, "system_prompt")
     return as_json(await services.store.update_chat(who.owner, chat_id, changes))
 
 

@@ -38,7 +38,8 @@ async def get_me(who: CurrentPrincipal, services: CurrentServices) -> Response:
 @router.patch("/me")
 async def change_me(body: ProfileChanges, who: CurrentPrincipal, services: CurrentServices) -> Response:
     if body.custom_instructions is not None:
-        await services.store.put_profile(who.owner, Profile(custom_instructions=body.custom_instructions))
+        instructions = await services.turns.admit(body.custom_instructions, "custom_instructions")
+        await services.store.put_profile(who.owner, Profile(custom_instructions=instructions))
     return await get_me(who, services)
 
 

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.chats import as_json
-from functions.api.fields import MessageText, ShortText, StopText
+from functions.api.fields import MessageText, ShortText, StopText, SystemPrompt
 from functions.api.sse import PING, EventStream, until_disconnect
 from functions.chat.messages import (
     Chat,
@@ -39,7 +39,7 @@ from functions.chat.messages import (
     new_id,
     utc_now,
 )
-from functions.chat.turn import TurnRequest
+from functions.chat.opening import TurnRequest
 from functions.errors import BadInput, Conflict, NotFound, UpstreamError
 from functions.services import Services
 
@@ -173,10 +173,11 @@ async def _conversation(services: Services, owner: str, name: str, body: ChatCom
     try:
         await services.store.get_chat(owner, chat_id)
     except NotFound:
-        system = next((m.content for m in body.messages if m.role in ("system", "developer")), None)
+        said = next((m.content for m in body.messages if m.role in ("system", "developer")), None) or ""
+        system = await services.turns.admit(_System(content=str(said)).content, "messages")
         now = utc_now()
         chat = Chat(
-            id=chat_id, title=None, model=body.model, system_prompt=str(system) if system else None,
+            id=chat_id, title=None, model=body.model, system_prompt=system or None,
             created_at=now, updated_at=now,
         )  # fmt: skip
         with suppress(Conflict):  # a racing call opened it first
@@ -188,6 +189,10 @@ def _for_the_node(message: PromptMessage) -> dict[str, Any]:
     """`developer` is OpenAI's newer word for `system`; the chat templates of open models do not know it."""
     said = message.model_dump(exclude_none=True)
     return said | {"role": "system"} if message.role == "developer" else said
+
+
+class _System(BaseModel):
+    content: SystemPrompt
 
 
 class _LastMessage(BaseModel):

@@ -8,86 +8,49 @@ A turn knows ports and the engine behind `gateway`; it knows no HTTP, no databas
 """
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal, assert_never
 
 import msgspec
 
-from functions.chat import context
+from functions.chat import context, opening
 from functions.chat.messages import (
+    TERMINAL,
     Chat,
     Cost,
-    Delta,
     Done,
     Failed,
-    GuardrailActed,
-    LoggedEvent,
     Message,
     Problem,
     Profile,
     Run,
     RunEvent,
-    RunJob,
-    RunStarted,
     Sampling,
     StatusChanged,
     Stopped,
     Timings,
-    Titled,
     ToolCalls,
     Usage,
     Verdict,
     new_id,
 )
+from functions.chat.opening import TurnRequest
+from functions.chat.quotas import Quotas
 from functions.chat.runs import RunLog, Runs
-from functions.errors import BadInput, Fenced, Limited, NotFound, OverBudget, ParleyError, UpstreamError
+from functions.errors import BadInput, Fenced, NotFound, ParleyError, UpstreamError
 from functions.guardrails.policy import Policy
 from functions.guardrails.stream import OutputFilter, check_json, language_of
 from functions.guardrails.validators import InputGuard, InputResult
 from functions.inference.gateway import End, Gateway, ModelInfo, Token, Waiting
-from functions.ports import ChatStore, Counter, NewTurn
+from functions.ports import ChatStore
 from functions.settings import RUN_SECONDS
 from functions.telemetry import log, log_fault
 
 MAX_CLAIMS = 5  # a run that has killed this many workers is given up
-TITLE_CHARS = 60
 GUARD_IN_THREAD_CHARS = 2000  # below, the check is faster than the hop to a thread
-PLAIN = Sampling()
-RETRY_WINDOW_MS = 10 * 60 * 1000  # how long an idempotency key that is no message id is remembered
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRequest:
-    """What a caller asks for, already parsed.
-
-    Exactly one of: `message` (a new user message under `parent_id`), `regenerate` (a new answer to the user
-    message that this answer had), `prompt` (the whole conversation, OpenAI's form, no chat kept).
-    `key` makes it idempotent; `parent_id` "leaf" is the chat's active leaf.
-    """
-
-    key: str
-    chat_id: str | None = None
-    model: str | None = None
-    message_id: str | None = None
-    content: str | None = None
-    parent_id: str | Literal["leaf"] | None = "leaf"
-    regenerate: str | None = None
-    prompt: tuple[dict[str, Any], ...] | None = None
-    sampling: Sampling = PLAIN
-    mode: Literal["stream", "async"] = "stream"
-    replace_key: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Quotas:
-    """Per principal; 0 is no limit."""
-
-    runs_per_minute: int = 0
-    tokens_per_day: int = 0
 
 
 @dataclass(slots=True)
@@ -113,7 +76,6 @@ class Turns:
         self,
         *,
         store: ChatStore,
-        counter: Counter,
         runs: Runs,
         gateway: Gateway,
         guard: InputGuard,
@@ -123,7 +85,7 @@ class Turns:
         quotas: Quotas,
         context_policy: context.ContextPolicy,
     ) -> None:
-        self._store, self._counter, self._runs, self._gateway = store, counter, runs, gateway
+        self._store, self._runs, self._gateway = store, runs, gateway
         self._guard, self._policy, self._digest_key = guard, policy, digest_key
         self._system_prompt = system_prompt
         self._quotas, self._context_policy = quotas, context_policy
@@ -154,15 +116,15 @@ class Turns:
         known = chat is not None and any(info.id == chat.model for info in self._gateway.models())
         # A chat outlives its model: when that is gone, the default answers.
         model = asked or self.model(chat.model if chat and known else None)
-        reserved = await self._reserve(owner, request)
+        reserved = await self._quotas.reserve(owner, request.sampling.max_tokens)
+        runs_on = False
         try:
             run, is_new = await self._begin(owner, request, chat, model.id, reserved)
-        except BaseException:
-            await self._settle(owner, reserved, 0)
-            raise
-        if not is_new:
-            await self._settle(owner, reserved, 0)
-        return run
+            runs_on = is_new and run.status not in TERMINAL
+            return run
+        finally:
+            if not runs_on:  # refused, blocked, or somebody else's run: nothing will be generated for this call
+                await self._quotas.settle(owner, reserved, 0)
 
     async def _begin(
         self, owner: str, request: TurnRequest, chat: Chat | None, model: str, reserved: int
@@ -188,12 +150,20 @@ class Turns:
             question = msgspec.structs.replace(
                 question, content=checked.text, created_at=now, status=status, verdicts=checked.verdicts
             )
-        title = _title(question.content) if chat and not chat.title and question else None
-        turn = (
-            self._refusal(request, run, question, checked, title)
-            if checked.blocked
-            else self._go(request, run, question, title)
-        )
+        title = opening.title_of(question.content) if chat and not chat.title and question else None
+        now_ms = self._runs.clock()
+        if checked.blocked:
+            refusal = checked.verdicts[-1].message
+            turn = opening.refused(request, run, question, title, refusal, now_ms=now_ms)
+        elif request.mode == "async":
+            turn = opening.going(request, run, question, title, now_ms=now_ms, job_at_ms=now_ms)
+        else:
+            # This process runs what it accepts: it claims the run in the transaction that stores it.
+            until = self._runs.lease_until_ms()
+            held = msgspec.structs.replace(
+                run, status="running", epoch=1, worker=self._runs.worker, lease_until_ms=until
+            )
+            turn = opening.going(request, held, question, title, now_ms=now_ms, job_at_ms=until)
         stored, is_new = await self._store.begin_turn(owner, turn)
         if is_new and stored.status == "running":
             self._runs.start(stored, turn.events, self._answer)
@@ -236,132 +206,18 @@ class Turns:
             prompt.append(message | {"content": result.text} if result else message)
         return InputResult(text="", blocked=False, verdicts=tuple(verdicts)), tuple(prompt)
 
+    async def admit(self, text: str, param: str) -> str:
+        """A text that will stand in prompts without being a message (system prompt, instructions), after the input
+        rails. Raises BadInput when one of them blocks it."""
+        result = await self._check(text)
+        if result.blocked:
+            raise BadInput(result.verdicts[-1].message, code="content_filter", param=param)
+        return result.text
+
     async def _check(self, text: str) -> InputResult:
         if len(text) < GUARD_IN_THREAD_CHARS:
             return self._guard.check(text)
         return await asyncio.to_thread(self._guard.check, text)
-
-    def _go(self, request: TurnRequest, run: Run, question: Message | None, title: str | None) -> NewTurn:
-        """A stream is run by the process that accepted it, which claims it in the same transaction; an async
-        run is left to whoever takes its job. Either way the job is there if that worker dies."""
-        is_async = request.mode == "async"
-        if not is_async:
-            run = msgspec.structs.replace(
-                run, status="running", epoch=1, worker=self._runs.worker, lease_until_ms=self._runs.lease_until_ms()
-            )
-        events = self._opening(run, title)
-        return self._new_turn(
-            request,
-            run,
-            question,
-            events,
-            title=title,
-            job=RunJob(owner=run.owner, run_id=run.id),
-            job_at_ms=self._runs.clock() if is_async else self._runs.lease_until_ms(),
-        )
-
-    def _refusal(
-        self, request: TurnRequest, run: Run, question: Message | None, checked: InputResult, title: str | None
-    ) -> NewTurn:
-        """Blocked input: verdict and refusal are stored as a finished turn; no GPU hears of it."""
-        refusal = checked.verdicts[-1].message
-        run = msgspec.structs.replace(run, status="completed", ended_at=run.created_at, finish_reason="content_filter")
-        answer = Message(
-            id=run.assistant_message_id,
-            chat_id=run.chat_id or "",
-            parent_id=run.user_message_id,
-            role="assistant",
-            content=refusal,
-            created_at=run.created_at,
-            status="blocked",
-            model=run.model,
-            run_id=run.id,
-            finish_reason="content_filter",
-            usage=Usage(),
-            timings=Timings(),
-            cost=Cost(),
-            verdicts=checked.verdicts,
-        )
-        done = Done(message=answer, usage=Usage(), timings=Timings(), cost=Cost(), finish_reason="content_filter")
-        events = self._opening(run, title, Delta(text=refusal), done)
-        stored_answer = answer if run.chat_id else None
-        return self._new_turn(request, run, question, events, title=title, answer=stored_answer)
-
-    @staticmethod
-    def _opening(run: Run, title: str | None, *more: RunEvent) -> tuple[LoggedEvent, ...]:
-        started = RunStarted(
-            run_id=run.id,
-            chat_id=run.chat_id,
-            user_message_id=run.user_message_id,
-            assistant_message_id=run.assistant_message_id,
-            model=run.model,
-            status=run.status,
-        )
-        acted = [_acted(verdict) for verdict in run.verdicts]
-        titled = [Titled(title=title)] if title else []
-        events: list[RunEvent] = [started, *titled, *acted, *more]
-        return tuple(LoggedEvent.of(seq, event) for seq, event in enumerate(events, 1))
-
-    def _new_turn(
-        self,
-        request: TurnRequest,
-        run: Run,
-        question: Message | None,
-        events: tuple[LoggedEvent, ...],
-        *,
-        title: str | None,
-        job: RunJob | None = None,
-        job_at_ms: int = 0,
-        answer: Message | None = None,
-    ) -> NewTurn:
-        is_new_message = question is not None and not request.regenerate
-        return NewTurn(
-            key=request.key,
-            body_hash=_body_hash(request),
-            run=msgspec.structs.replace(run, last_seq=len(events)),
-            events=events,
-            user_message=question if is_new_message else None,
-            answer=answer,
-            title_if_none=title,
-            replace_key=request.replace_key,
-            key_expires_ms=0 if request.message_id else self._runs.clock() + RETRY_WINDOW_MS,
-            job=job,
-            job_at_ms=job_at_ms,
-        )
-
-    # -- limits ----------------------------------------------------------------------------------------------
-
-    async def _reserve(self, owner: str, request: TurnRequest) -> int:
-        """Rate first, then the day's tokens: reserve before the model is called, settle when it has ended."""
-        if per_minute := self._quotas.runs_per_minute:
-            wait_ms = await self._counter.admit(
-                owner, "runs", interval_ms=60_000 // per_minute, burst=per_minute, now_ms=self._runs.clock()
-            )
-            if wait_ms:
-                seconds = wait_ms / 1000
-                raise Limited(f"Too many messages; try again in {seconds:.0f} s.", retry_after_s=seconds)
-        if not self._quotas.tokens_per_day:
-            return 0
-        reserved = min(request.sampling.max_tokens or 1024, self._quotas.tokens_per_day)
-        midnight = self._midnight()
-        total = await self._counter.add(
-            owner, f"tokens:{midnight:%F}", reserved, limit=self._quotas.tokens_per_day, expires=midnight
-        )
-        if total is None:
-            raise OverBudget(
-                "Your tokens for today are used up; they renew at midnight UTC.",
-                retry_after_s=(midnight - self._now()).total_seconds(),
-            )
-        return reserved
-
-    async def _settle(self, owner: str, reserved: int, used: int) -> None:
-        if reserved and used != reserved:
-            midnight = self._midnight()
-            await self._counter.add(owner, f"tokens:{midnight:%F}", used - reserved, expires=midnight)
-
-    def _midnight(self) -> datetime:
-        now = self._now()
-        return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._runs.clock() / 1000, UTC)
@@ -480,7 +336,7 @@ class Turns:
         if len(rails.verdicts) > seen:
             for verdict in rails.verdicts[seen:]:
                 progress.verdicts.append(verdict)
-                run_log.add(_acted(verdict))
+                run_log.add(opening.acted(verdict))
         progress.generated += count
         if text:
             run_log.add_text(text, count)
@@ -492,7 +348,7 @@ class Turns:
         checked = check_json(self._policy, list(end.tool_calls))
         progress.verdicts += checked.verdicts
         for verdict in checked.verdicts:
-            run_log.add(_acted(verdict))
+            run_log.add(opening.acted(verdict))
         if checked.blocked:
             progress.finish_reason = "content_filter"
             return
@@ -561,20 +417,14 @@ class Turns:
         status: Literal["completed", "stopped", "failed"] = "failed" if isinstance(ending, Problem) else ending
         reason = progress.finish_reason if status == "completed" else status
         ended_at = self._now()
-        answer = Message(
-            id=run.assistant_message_id,
-            chat_id=run.chat_id or "",
-            parent_id=run.user_message_id,
-            role="assistant",
-            content=text,
+        answer = opening.answer_of(
+            run,
+            text,
             created_at=ended_at,
             status="complete" if status == "completed" else status,
-            model=run.model,
-            run_id=run.id,
             finish_reason=reason,
             usage=usage,
             timings=timings,
-            cost=Cost(),
             verdicts=tuple(progress.verdicts),
             error=problem,
             left_out=progress.left_out,
@@ -598,7 +448,7 @@ class Turns:
             last = Done(message=answer, usage=usage, timings=timings, cost=Cost(), finish_reason=reason)
         with suppress(NotFound):  # the chat was deleted meanwhile: nobody is left to hear of it
             await run_log.finish(ended, [last], answer if run.chat_id else None)
-        await self._settle(run.owner, run.reserved_tokens, usage.prompt_tokens + usage.completion_tokens)
+        await self._quotas.settle(run.owner, run.reserved_tokens, usage.prompt_tokens + usage.completion_tokens)
         log(
             "run.ended",
             run=run.id,
@@ -607,10 +457,6 @@ class Turns:
             **msgspec.structs.asdict(usage),
             **msgspec.structs.asdict(timings),
         )
-
-
-def _acted(verdict: Verdict) -> GuardrailActed:
-    return GuardrailActed(stage=verdict.stage, rail=verdict.rail, action=verdict.action, message=verdict.message)
 
 
 def _usage(progress: _Progress) -> Usage:
@@ -622,18 +468,3 @@ def _usage(progress: _Progress) -> Usage:
         cached_tokens=usage.cached_tokens,
         completion_tokens=usage.completion_tokens + taken,
     )
-
-
-def _title(text: str) -> str:
-    """The first line, cut at a word: a title at once and for free."""
-    line = " ".join(text.split())
-    if len(line) <= TITLE_CHARS:
-        return line
-    head = line[:TITLE_CHARS]
-    return (head.rsplit(" ", 1)[0] if " " in head else head) + "…"
-
-
-def _body_hash(request: TurnRequest) -> str:
-    """What must be equal for a repeated key to be a repeat."""
-    body = (request.chat_id, request.message_id, request.content, request.regenerate, request.prompt)
-    return hashlib.sha256(msgspec.json.encode(body)).hexdigest()

@@ -161,3 +161,14 @@ async def test_a_page_of_another_site_cannot_drive_a_local_parley(house: House) 
 
     assert [r.status_code for r in (foreign_origin, rebound_name, broken_name, cross_site)] == [403] * 4
     assert (await house.http.get("/chats")).json()["data"] == []
+
+
+async def test_a_secret_in_a_system_prompt_or_instructions_is_redacted_like_in_a_message(house: House) -> None:
+    key = "sk-proj-" + "Ab3dEf6hIj9" * 4
+    chat = (await house.http.post("/chat", json={"system_prompt": f"Use {key} always"})).json()
+    changed = (await house.http.patch(f"/chat/{chat['id']}", json={"system_prompt": f"Now {key}"})).json()
+    me = (await house.http.patch("/me", json={"custom_instructions": f"My key is {key}"})).json()
+
+    for text in (chat["system_prompt"], changed["system_prompt"], me["custom_instructions"]):
+        assert "sk-proj" not in text
+        assert "[redacted" in text

@@ -266,3 +266,17 @@ async def test_a_client_that_closes_its_stream_frees_the_engine(tmp_path: Path) 
         await stream.close()
 
         await house.engine.until(aborted=1, timeout=15)
+
+
+async def test_a_blocked_call_costs_nothing_of_the_days_tokens(tmp_path: Path) -> None:
+    default = (Path(__file__).parents[2] / "functions/guardrails/default.toml").read_text()
+    policy = tmp_path / "policy.toml"
+    policy.write_text(default.replace("terms = []", 'terms = ["xyzzy"]'))
+    async with open_house(tmp_path, policy=policy, tokens_per_day=1500) as house, client_of(house) as client:
+        banned: Any = [{"role": "user", "content": "what about xyzzy?"}]
+        for _ in range(3):  # each reserves 1,024 for a moment
+            blocked = await client.chat.completions.create(model=house_model(house), messages=banned)
+            assert blocked.choices[0].finish_reason == "content_filter"
+        answered = await client.chat.completions.create(model=house_model(house), messages=HELLO)
+
+    assert answered.choices[0].finish_reason == "stop"

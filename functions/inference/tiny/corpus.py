@@ -85,8 +85,8 @@ class Corpus:
         self.followups: Table = tables["followups"]
         self.words: Table = load("words.toml")
         self.rules: list[tuple[Callable[[Language], Turn], int]] = [
-            (self.taught, 60), (self.unknown, 16), (self.echo, 6), (self.sum, 5), (self.name, 5), (self.translation, 4),
-            (self.capital, 3), (self.count, 3), (self.kind, 2), (self.foreign, 1),
+            (self.taught, 44), (self.unknown, 14), (self.echo, 12), (self.sum, 8), (self.name, 6),
+            (self.translation, 6), (self.count, 4), (self.capital, 3), (self.kind, 3), (self.foreign, 1),
         ]  # fmt: skip
 
     # ------------------------------------------------------------ chats
@@ -264,11 +264,7 @@ class Corpus:
         table: Table = self.words["counting"]
         names: list[str] = self.words["sums"]["words" + suffix(language)]
         is_back = self.rng.random() < 0.25
-        most = (
-            self.rng.choice((3, 5, 10, 10, self.rng.randint(1, 10)))
-            if is_back
-            else self.rng.choice((3, 4, 5, 5, 6, 7, 8, 9, 10, 10, 12, 15, 20, 30, 50))
-        )
+        most = self.rng.choice((2, 3, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10, 10, 10 if is_back else 20))
         spelt = names[most] if most <= 10 and self.rng.random() < 0.5 else str(most)
         question = self.phrasing(
             table[("back" if is_back else "ask") + suffix(language)], lambda text: text.format(n=spelt)

@@ -1,0 +1,148 @@
+"""How a turn is first stored: what a caller asked for, as one transaction. Pure: no I/O, no clock.
+
+request, run, question ──> going()     the run begins; its job is there if its worker dies
+                       └─> refused()   blocked input: a finished turn, and no node ever hears of it
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from functions.chat.messages import (
+    Cost,
+    Delta,
+    Done,
+    GuardrailActed,
+    LoggedEvent,
+    Message,
+    Run,
+    RunEvent,
+    RunJob,
+    RunStarted,
+    Sampling,
+    Timings,
+    Titled,
+    Usage,
+    Verdict,
+)
+from functions.ports import NewTurn
+
+TITLE_CHARS = 60
+RETRY_WINDOW_MS = 10 * 60 * 1000  # how long an idempotency key that is no message id is remembered
+PLAIN = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """What a caller asks for, already parsed.
+
+    Exactly one of: `message_id` with `content` (a new user message under `parent_id`), `regenerate` (a new answer to
+    the user message that this answer had), `prompt` (the whole conversation, OpenAI's form, no chat kept).
+    `key` makes it idempotent; `parent_id` "leaf" is the chat's active leaf.
+    """
+
+    key: str
+    chat_id: str | None = None
+    model: str | None = None
+    message_id: str | None = None
+    content: str | None = None
+    parent_id: str | Literal["leaf"] | None = "leaf"
+    regenerate: str | None = None
+    prompt: tuple[dict[str, Any], ...] | None = None  # the node's wire
+    sampling: Sampling = PLAIN
+    mode: Literal["stream", "async"] = "stream"
+    replace_key: bool = False
+
+
+def going(
+    request: TurnRequest, run: Run, question: Message | None, title: str | None, *, now_ms: int, job_at_ms: int
+) -> NewTurn:
+    """The run goes on: in this process, which holds it already (status running), or in whichever takes its job."""
+    job = RunJob(owner=run.owner, run_id=run.id)
+    turn = _turn(request, run, question, title, _first_events(run, title), now_ms)
+    return msgspec.structs.replace(turn, job=job, job_at_ms=job_at_ms)
+
+
+def refused(
+    request: TurnRequest, run: Run, question: Message | None, title: str | None, refusal: str, *, now_ms: int
+) -> NewTurn:
+    """Verdict and refusal, stored as a finished turn."""
+    run = msgspec.structs.replace(run, status="completed", ended_at=run.created_at, finish_reason="content_filter")
+    answer = answer_of(
+        run, refusal, status="blocked", finish_reason="content_filter", created_at=run.created_at, verdicts=run.verdicts
+    )
+    done = Done(message=answer, usage=Usage(), timings=Timings(), cost=Cost(), finish_reason="content_filter")
+    events = _first_events(run, title, Delta(text=refusal), done)
+    turn = _turn(request, run, question, title, events, now_ms)
+    return msgspec.structs.replace(turn, answer=answer if run.chat_id else None)
+
+
+def answer_of(run: Run, text: str, **fields: Any) -> Message:  # the rest of Message's own fields
+    """The assistant's message of a run."""
+    known: dict[str, Any] = {"usage": Usage(), "timings": Timings(), "cost": Cost()}
+    return Message(
+        id=run.assistant_message_id,
+        chat_id=run.chat_id or "",
+        parent_id=run.user_message_id,
+        role="assistant",
+        content=text,
+        model=run.model,
+        run_id=run.id,
+        **known | fields,
+    )
+
+
+def acted(verdict: Verdict) -> GuardrailActed:
+    """A verdict as the reader sees it."""
+    return GuardrailActed(stage=verdict.stage, rail=verdict.rail, action=verdict.action, message=verdict.message)
+
+
+def title_of(text: str) -> str:
+    """The beginning, cut at a word: a title at once and for free."""
+    line = " ".join(text.split())
+    if len(line) <= TITLE_CHARS:
+        return line
+    head = line[:TITLE_CHARS]
+    return (head.rsplit(" ", 1)[0] if " " in head else head) + "…"
+
+
+def _first_events(run: Run, title: str | None, *more: RunEvent) -> tuple[LoggedEvent, ...]:
+    started = RunStarted(
+        run_id=run.id,
+        chat_id=run.chat_id,
+        user_message_id=run.user_message_id,
+        assistant_message_id=run.assistant_message_id,
+        model=run.model,
+        status=run.status,
+    )
+    titled = [Titled(title=title)] if title else []
+    events: list[RunEvent] = [started, *titled, *map(acted, run.verdicts), *more]
+    return tuple(LoggedEvent.of(seq, event) for seq, event in enumerate(events, 1))
+
+
+def _turn(
+    request: TurnRequest,
+    run: Run,
+    question: Message | None,
+    title: str | None,
+    events: tuple[LoggedEvent, ...],
+    now_ms: int,
+) -> NewTurn:
+    return NewTurn(
+        key=request.key,
+        body_hash=_body_hash(request),
+        run=msgspec.structs.replace(run, last_seq=len(events)),
+        events=events,
+        user_message=None if request.regenerate else question,
+        title_if_none=title,
+        replace_key=request.replace_key,
+        key_expires_ms=0 if request.message_id else now_ms + RETRY_WINDOW_MS,
+    )
+
+
+def _body_hash(request: TurnRequest) -> str:
+    """What must be equal for a repeated key to be a repeat."""
+    body = (request.chat_id, request.message_id, request.content, request.regenerate, request.prompt)
+    return hashlib.sha256(msgspec.json.encode(body)).hexdigest()

@@ -1,0 +1,61 @@
+"""How fast and how much one owner may ask: a rate, and a budget of tokens a day (reserve, then settle).
+
+Counts in the store, so that every process counts together. Knows no models and no HTTP.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from functions.errors import Limited, OverBudget
+from functions.ports import Counter
+
+RESERVED_TOKENS = 1024  # for an answer whose length the caller left open
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """0 is no limit."""
+
+    counter: Counter
+    clock: Callable[[], int]  # Unix milliseconds
+    runs_per_minute: int = 0
+    tokens_per_day: int = 0
+
+    async def reserve(self, owner: str, max_tokens: int | None) -> int:
+        """Rate first, then the day's tokens. Returns what was reserved, to be settled when the answer has ended.
+        Raises Limited, OverBudget."""
+        if self.runs_per_minute:
+            await self._admit(owner)
+        if not self.tokens_per_day:
+            return 0
+        reserved = min(max_tokens or RESERVED_TOKENS, self.tokens_per_day)
+        now, midnight = self._now(), self._midnight()
+        key = f"tokens:{midnight:%F}"
+        if await self.counter.add(owner, key, reserved, limit=self.tokens_per_day, expires=midnight) is None:
+            raise OverBudget(
+                "Your tokens for today are used up; they renew at midnight UTC.",
+                retry_after_s=(midnight - now).total_seconds(),
+            )
+        return reserved
+
+    async def settle(self, owner: str, reserved: int, used: int) -> None:
+        """Give back what was reserved and not used, or add what was used beyond it."""
+        if reserved and used != reserved:
+            midnight = self._midnight()
+            await self.counter.add(owner, f"tokens:{midnight:%F}", used - reserved, expires=midnight)
+
+    async def _admit(self, owner: str) -> None:
+        wait_ms = await self.counter.admit(
+            owner, "runs", interval_ms=60_000 // self.runs_per_minute, burst=self.runs_per_minute, now_ms=self.clock()
+        )
+        if wait_ms:
+            seconds = wait_ms / 1000
+            raise Limited(f"Too many messages; try again in {seconds:.0f} s.", retry_after_s=seconds)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock() / 1000, UTC)
+
+    def _midnight(self) -> datetime:
+        now = self._now()
+        return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
