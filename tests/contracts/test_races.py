@@ -308,8 +308,9 @@ async def test_sixty_four_runs_write_at_once_and_each_log_is_its_own(stores: Sto
         for seq in range(2, 7):
             events = deltas(seq, f"{n}.{seq}")
             if n == 13 and seq == 5:  # one that fails must not hurt its neighbours
-                with pytest.raises(Fenced):
-                    await stores[n % 2].append_events(owner, run.id, 99, events, lease_until_ms=9)
+                for epoch, lost in ((99, events), (run.epoch, deltas(seq + 1, "gap"))):
+                    with pytest.raises(Fenced):
+                        await stores[n % 2].append_events(owner, run.id, epoch, lost, lease_until_ms=9)
             await stores[n % 2].append_events(owner, run.id, run.epoch, events, lease_until_ms=9)
 
     results = await race([work(n, run) for n, run in enumerate(runs)])

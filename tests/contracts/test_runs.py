@@ -142,6 +142,20 @@ async def test_a_known_message_id_under_another_key_is_a_conflict(store: Store, 
     assert (await store.get_chat(owner, chat.id)).active_run is None
 
 
+async def test_a_known_run_id_is_a_conflict_and_stores_nothing(store: Store, owner: str) -> None:
+    _, run = await finished_chat(store, owner)
+    chat = a_chat()
+    await store.create_chat(owner, chat)
+
+    with pytest.raises(Conflict) as caught:
+        await store.begin_turn(owner, a_turn(owner, chat.id, run={"id": run.id}))
+
+    assert caught.value.code == "conflict"
+    assert (await store.list_messages(owner, chat.id)).data == ()
+    assert await store.get_chat(owner, chat.id) == chat
+    assert await store.get_run(owner, run.id) == run
+
+
 async def test_a_chat_answers_one_message_at_a_time(store: Store, owner: str) -> None:
     chat, run = await begun_chat(store, owner)
     second = a_turn(owner, chat.id)

@@ -15,7 +15,7 @@ import pytest
 from functions.adapters.sqlite import SqliteStore
 from functions.adapters.sqlite_schema import MIGRATIONS
 from functions.chat.messages import new_id
-from functions.errors import Conflict, ParleyError
+from functions.errors import Conflict, Fenced, ParleyError
 from tests.contracts.makers import a_chat, a_message, a_turn, begun_chat, claimed, deltas, finished_chat
 
 REPOSITORY = Path(__file__).parents[2]
@@ -213,6 +213,8 @@ async def test_one_failure_in_a_mixed_batch_hurts_nobody(tmp_path: Path, owner: 
     store = await SqliteStore.open(tmp_path / "parley.db")
     chat, run = await begun_chat(store, owner)
     run = await claimed(store, owner, run)
+    other = a_chat()
+    await store.create_chat(owner, other)
     calls: list[Any] = []
     for seq in range(2, 12):
         calls += [
@@ -220,15 +222,33 @@ async def test_one_failure_in_a_mixed_batch_hurts_nobody(tmp_path: Path, owner: 
             store.create_chat(owner, a_chat(id=chat.id)),
             store.append_events(owner, run.id, 77, deltas(seq, "x"), lease_until_ms=9),
             store.add(owner, "k", 1),
+            # Fails at its run, when its message is already written.
+            store.begin_turn(owner, a_turn(owner, other.id, run={"id": run.id})),
         ]
 
     results = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert results[0::4] == [False] * 10
-    assert all(isinstance(result, Conflict) for result in results[1::4])
-    assert all(isinstance(result, ParleyError) for result in results[2::4])
-    assert results[3::4] == list(range(1, 11))
+    assert results[0::5] == [False] * 10
+    assert all(isinstance(result, Conflict) for result in results[1::5] + results[4::5])
+    assert all(isinstance(result, Fenced) for result in results[2::5])
+    assert results[3::5] == list(range(1, 11))
+    assert (await store.list_messages(owner, other.id)).data == ()
+    assert await store.get_chat(owner, other.id) == other
     assert (await store.get_run(owner, run.id)).last_seq == 11
+    await store.close()
+
+
+async def test_checkpoints_of_one_run_are_made_in_the_order_they_were_queued(tmp_path: Path, owner: str) -> None:
+    store = await SqliteStore.open(tmp_path / "parley.db")
+    _, run = await begun_chat(store, owner)
+    run = await claimed(store, owner, run)
+
+    appends = [
+        store.append_events(owner, run.id, run.epoch, deltas(seq, str(seq)), lease_until_ms=9) for seq in range(2, 99)
+    ]
+    assert await asyncio.gather(*appends) == [False] * 97
+
+    assert (await store.get_run(owner, run.id)).last_seq == 98
     await store.close()
 
 
