@@ -44,7 +44,7 @@ import uvloop
 
 from functions.chat.messages import new_id
 from functions.settings import NODE_QUEUE
-from tests.bench.load import Address, Reply, check_compatible, check_native, fire, post
+from tests.bench.load import Address, Broken, Reply, check_compatible, check_native, fire, post
 from tests.bench.processes import Process, cores, serving
 from tests.bench.upstream import MODEL, Plan, Upstream, answer
 
@@ -132,6 +132,7 @@ async def _round(
     *,
     look: Callable[[float], None] = lambda _: None,
     look_at_s: Sequence[float] = (),
+    spread_s: float = 0.0,
 ) -> tuple[list[Reply], float]:
     """The replies, checked, and the CPU seconds that the server used for all of them. On the way `look` is called
     at these times, with the CPU seconds so far."""
@@ -148,13 +149,13 @@ async def _round(
     gc.collect()
     gc.disable()
     try:
-        replies = await fire(way.address, requests, before=begin)
+        replies = await fire(way.address, requests, before=begin, spread_s=spread_s)
     finally:
         gc.enable()
     await asyncio.sleep(0.03)  # the server sees that we have left
     used = way.cpu_s() - began
     if upstream.prompt_messages != len(_prompt()):
-        raise RuntimeError(f"{way.name}: the engine was asked with {upstream.prompt_messages} messages")
+        raise Broken(f"{way.name}: the engine was asked with {upstream.prompt_messages} messages")
     for reply in replies:
         way.check(reply, answer(plan.tokens))
     return replies, used
@@ -174,6 +175,8 @@ async def _short_round(upstream: Upstream, way: Way, streams: int) -> None:
 async def _long_round(upstream: Upstream, way: Way, streams: int, tokens: int, tps: float) -> None:
     plan = Plan(tokens=tokens, tps=tps, prefill_s=PREFILL_SECONDS)
     nominal_s = PREFILL_SECONDS + (tokens - 1) / tps
+    spread_s = nominal_s / 10 if streams > 1 else 0.0  # as in life; arriving together is what the short rounds are for
+    look_at_s = (nominal_s / 3, nominal_s * 0.9)
     seen: list[tuple[float, int]] = []
 
     def look(used: float) -> None:
@@ -181,8 +184,10 @@ async def _long_round(upstream: Upstream, way: Way, streams: int, tokens: int, t
         if way.process:
             way.busy_mb = max(way.busy_mb, way.process.rss_mb())
 
-    replies, used = await _round(upstream, way, streams, plan, look=look, look_at_s=(nominal_s / 3, nominal_s * 0.9))
+    replies, used = await _round(upstream, way, streams, plan, look=look, look_at_s=look_at_s, spread_s=spread_s)
     (used_1, tokens_1), (used_2, tokens_2) = seen
+    if tokens_1 == tokens_2:
+        raise Broken("the engine said nothing in the middle of a long round: too few tokens, or too busy a machine")
     way.token_us.setdefault(streams, []).append(1e6 * (used_2 - used_1) / (tokens_2 - tokens_1))
     way.answer_us.setdefault(streams, []).append(1e6 * used / streams / tokens)
     way.late_ms.setdefault(streams, []).append(1000 * (statistics.median(r.ended_s for r in replies) - nominal_s))
