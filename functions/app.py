@@ -32,6 +32,7 @@ from functions.errors import (
     NotFound,
     Overloaded,
     ParleyError,
+    StoreUnavailable,
     TooLarge,
     Unauthorized,
     UpstreamError,
@@ -54,6 +55,7 @@ STATUS: dict[type[ParleyError], tuple[int, str]] = {
     Conflict: (409, "conflict_error"),
     Fenced: (409, "conflict_error"),
     Limited: (429, "rate_limit_error"),
+    StoreUnavailable: (503, "server_error"),
     Overloaded: (503, "server_error"),
     UpstreamError: (502, "server_error"),
 }

@@ -11,6 +11,7 @@
     ├── Limited             rate_limited: too fast, with `retry_after_s`
     │   └── OverBudget      insufficient_quota: no retry helps before the budget renews
     ├── Fenced              fenced: another worker owns the run now; the loser stops quietly
+    ├── StoreUnavailable    store_unavailable: it could not answer; try again
     └── UpstreamError       model_unavailable, or a finer code; nothing of the node's own text leaks
         ├── ContextTooLong  context_length_exceeded
         └── Overloaded      overloaded: every node's queue is full
@@ -69,6 +70,10 @@ class OverBudget(Limited):
 
 class Fenced(ParleyError):
     code = "fenced"
+
+
+class StoreUnavailable(ParleyError):
+    code = "store_unavailable"
 
 
 class UpstreamError(ParleyError):

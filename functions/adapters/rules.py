@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Run
-from functions.errors import BadInput, Conflict, Fenced, NotFound, ParleyError
+from functions.errors import BadInput, Conflict, Fenced, NotFound, StoreUnavailable
 from functions.ports import NewTurn
 
 CHANGEABLE = frozenset({"title", "model", "system_prompt", "pinned", "archived", "active_leaf"})
@@ -49,8 +49,8 @@ def run_active() -> Conflict:
     return Conflict("This chat is still answering. Wait for the answer, or stop it first.", code="run_active")
 
 
-def unavailable(what: str) -> ParleyError:
-    return ParleyError(f"The store could not answer: {what}. Try again in a moment.", code="store_unavailable")
+def unavailable(what: str) -> StoreUnavailable:
+    return StoreUnavailable(f"The store could not answer: {what}. Try again in a moment.")
 
 
 # -- chats ------------------------------------------------------------------------------------------------------

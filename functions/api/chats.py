@@ -12,7 +12,7 @@ from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.fields import Body, Id, MessageText, ShortText, StopText, SystemPrompt, Title
 from functions.api.sse import EventStream
 from functions.chat.messages import Chat, Message, Sampling, new_id, utc_now
-from functions.chat.opening import TurnRequest
+from functions.chat.opening import TurnRequest, message_key
 from functions.errors import BadInput
 from functions.settings import PAGE_MAX
 
@@ -157,7 +157,7 @@ def _turn_request(chat_id: str, body: Completion, key: str | None) -> TurnReques
     sent_parent = message is not None and "parent_id" in message.model_fields_set
     return TurnRequest(
         # A message is its own key: the client made its id. A regenerate has none unless the client sends one.
-        key=f"message:{message.id}" if message else f"header:{key or new_id()}",
+        key=message_key(message.id) if message else f"header:{key or new_id()}",
         chat_id=chat_id,
         model=body.model,
         message_id=message.id if message else None,

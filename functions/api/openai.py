@@ -18,7 +18,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
 from fastapi import APIRouter, Header, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticSerializationError
 
 from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.chats import as_json
@@ -31,6 +32,7 @@ from functions.chat.messages import (
     Failed,
     LoggedEvent,
     Message,
+    Problem,
     Run,
     Sampling,
     StatusChanged,
@@ -40,11 +42,11 @@ from functions.chat.messages import (
     utc_now,
 )
 from functions.chat.opening import TurnRequest
-from functions.errors import BadInput, Conflict, NotFound, UpstreamError
+from functions.errors import BadInput, Conflict, ContextTooLong, NotFound, Overloaded, UpstreamError
 from functions.services import Services
 
 router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
-ORPHAN_SECONDS = 5.0  # the official client re-sends within half a second to eight; then the run is stopped
+ORPHAN_SECONDS = 10.0  # the official client re-sends within half a second to eight; then the run is stopped
 
 
 class TextPart(BaseModel):
@@ -91,7 +93,17 @@ class ChatCompletion(BaseModel):
     n: int | None = None
     logprobs: bool | None = None
 
+    @model_validator(mode="after")
+    def _storable(self) -> "ChatCompletion":
+        """Fields that we only pass on may hold anything; what cannot be written down cannot be a run."""
+        try:
+            self.model_dump_json()
+        except (PydanticSerializationError, ValueError, RecursionError):
+            raise ValueError("must be valid Unicode and not nested so deeply") from None
+        return self
 
+
+FAILURES: dict[str, type[UpstreamError]] = {"context_length_exceeded": ContextTooLong, "overloaded": Overloaded}
 PASSED_THROUGH = (
     "response_format", "tools", "tool_choice", "parallel_tool_calls",
     "frequency_penalty", "presence_penalty", "logit_bias",
@@ -119,9 +131,15 @@ async def chat_completions(
     conversation: Annotated[str | None, Header(alias="X-Conversation-Id", max_length=255)] = None,
 ) -> Response:
     _refuse_what_we_cannot_guard(body)
+    services.turns.model(body.model)
+    if conversation:
+        _question(body)
     chat_id = await _conversation(services, who.owner, conversation, body) if conversation else None
-    key, is_first = _key(body, idempotency_key, retry_count)
+    key, is_first = _key(body, chat_id, idempotency_key, retry_count)
     run = await services.turns.start(who.owner, _turn_request(body, chat_id, key, is_first))
+    if run.status == "stopped" and retry_count not in (None, "0"):
+        # Its first reader was gone for too long, and we stopped it: this retry is owed a whole answer.
+        run = await services.turns.start(who.owner, _turn_request(body, chat_id, key, True))
     headers = {"x-run-id": run.id} | ({"x-conversation-id": chat_id} if chat_id else {})
     events = await services.runs.follow(who.owner, run.id)
 
@@ -131,7 +149,8 @@ async def chat_completions(
 
     if body.stream:
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
-        return EventStream(events, Chunks(run, include_usage), headers=headers, on_disconnect=reader_left)
+        chunks = Chunks(run, include_usage)
+        return EventStream(events, chunks, headers=headers, on_disconnect=reader_left, at_end=chunks.at_end)
     gathering = asyncio.ensure_future(_gather(events))
     leaving = asyncio.ensure_future(until_disconnect(request.receive))
     await asyncio.wait((gathering, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -154,13 +173,15 @@ def _refuse_what_we_cannot_guard(body: ChatCompletion) -> None:
         )
 
 
-def _key(body: ChatCompletion, idempotency_key: str | None, retry_count: str | None) -> tuple[str, bool]:
+def _key(
+    body: ChatCompletion, chat_id: str | None, idempotency_key: str | None, retry_count: str | None
+) -> tuple[str, bool]:
     """The official client sends no key, only how often it has retried: then the same body is the same request."""
     if idempotency_key:
         return f"header:{idempotency_key}", False
     if retry_count is None:
         return f"call:{new_id()}", False
-    digest = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
+    digest = hashlib.sha256(f"{chat_id} {body.model_dump_json()}".encode()).hexdigest()
     return f"retry:{digest}", retry_count == "0"
 
 
@@ -191,6 +212,13 @@ def _for_the_node(message: PromptMessage) -> dict[str, Any]:
     return said | {"role": "system"} if message.role == "developer" else said
 
 
+def _question(body: ChatCompletion) -> str:
+    """The one message of the body that a stored conversation gains."""
+    if body.messages[-1].role != "user":
+        raise BadInput("The last message of a stored conversation must be the user's.", param="messages")
+    return _LastMessage.model_validate({"content": body.messages[-1].content}).content
+
+
 class _System(BaseModel):
     content: SystemPrompt
 
@@ -212,13 +240,8 @@ def _turn_request(body: ChatCompletion, chat_id: str | None, key: str, is_first:
     if chat_id is None:
         prompt = tuple(_for_the_node(m) for m in body.messages)
         return TurnRequest(key=key, model=body.model, prompt=prompt, sampling=sampling, replace_key=is_first)
-    if body.messages[-1].role != "user":
-        raise BadInput("The last message of a stored conversation must be the user's.", param="messages")
-    last = _LastMessage.model_validate({"content": body.messages[-1].content})
-    # The id follows from the key, so that a retry is the same message.
-    message_id = str(uuid5(UUID(chat_id), key)) if not is_first else new_id()
     return TurnRequest(
-        key=key, chat_id=chat_id, model=body.model, message_id=message_id, content=last.content,
+        key=key, chat_id=chat_id, model=body.model, message_id=new_id(), content=_question(body),
         sampling=sampling, replace_key=is_first,
     )  # fmt: skip
 
@@ -251,7 +274,7 @@ def _whole(run: Run, events: Sequence[LoggedEvent], headers: dict[str, str]) -> 
     calls = next((e.event.calls for e in events if isinstance(e.event, ToolCalls)), ())
     last = events[-1].event if events else None
     if isinstance(last, Failed):
-        raise UpstreamError(last.error.message, code=last.error.code)
+        raise FAILURES.get(last.error.code, UpstreamError)(last.error.message, code=last.error.code)
     if not isinstance(last, Done | Stopped) or last.message is None:
         raise UpstreamError("The run ended without an answer; please send the message again.")
     message = last.message
@@ -286,6 +309,7 @@ class Chunks:
         self._head = json.dumps(head)[:-1]
         self._include_usage = include_usage
         self._has_tools = False
+        self._has_ended = False
         # The part of a text chunk around the text: built once, a token costs one encode of its text.
         self._before = (self._head + ', "choices": [{"index": 0, "delta": {"content": ').encode()
         self._after = b'}, "logprobs": null, "finish_reason": null}]' + self._no_usage().encode() + b"}\n\n"
@@ -309,19 +333,31 @@ class Chunks:
             case Done(message=message) | Stopped(message=Message() as message):
                 return self._end(message)
             case Failed(error=error):
-                body = {"error": {"message": error.message, "type": "server_error", "code": error.code, "param": None}}
-                return b"data: " + msgspec.json.encode(body) + b"\n\n"
+                self._has_ended = True
+                return _error_frame(error)
             case _ if logged.seq == 1:
                 return self._chunk({"role": "assistant", "content": ""}, None)
             case _:
                 return PING  # titles and verdicts have no place on this wire
+
+    def at_end(self) -> bytes:
+        """A stream that stops short (this process shuts down) must not look like an answer."""
+        if self._has_ended:
+            return b""
+        return _error_frame(Problem(code="restarting", message="Parley is restarting; send the message again."))
 
     def _chunk(self, delta: dict[str, Any], finish_reason: str | None) -> bytes:
         choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]
         return f'data: {self._head}, "choices": {json.dumps(choices)}{self._no_usage()}}}\n\n'.encode()
 
     def _end(self, message: Message) -> bytes:
+        self._has_ended = True
         frames = self._chunk({}, _reason(message, self._has_tools))
         if self._include_usage:
             frames += f'data: {self._head}, "choices": [], "usage": {json.dumps(_usage(message))}}}\n\n'.encode()
         return frames + b"data: [DONE]\n\n"
+
+
+def _error_frame(problem: Problem) -> bytes:
+    error = {"message": problem.message, "type": "server_error", "code": problem.code, "param": None}
+    return b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"

@@ -41,9 +41,11 @@ class EventStream(Response):
         *,
         headers: Mapping[str, str] | None = None,
         on_disconnect: Callable[[], None] | None = None,
+        at_end: Callable[[], bytes] = bytes,
     ) -> None:
         super().__init__(headers={**HEADERS, **(headers or {})})
-        self._events, self._render, self._on_disconnect = events, render, on_disconnect
+        self._events, self._render = events, render
+        self._on_disconnect, self._at_end = on_disconnect, at_end
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +69,7 @@ class EventStream(Response):
                 body = self._render(batch) if batch else PING
                 if body:
                     await send({"type": "http.response.body", "body": body, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({"type": "http.response.body", "body": self._at_end(), "more_body": False})
 
 
 async def until_disconnect(receive: Receive) -> None:

@@ -65,8 +65,11 @@ def head_text(system: str, instructions: str) -> str:
 
 
 def readable(history: Sequence[Message]) -> list[Message]:
-    """What a model may see of a history: no blocked questions with their refusals, no empty answers."""
-    return [m for m in history if m.status != "blocked" and m.content]
+    """What a model may see of a history: no blocked questions with their refusals, no empty
+    answers, no questions left without one."""
+    kept = [m for m in history if m.status != "blocked" and m.content]
+    # A question that never got an answer (stopped, failed): two users in a row break templates that insist on turns.
+    return [m for m, after in zip(kept, [*kept[1:], None], strict=True) if after is None or m.role != after.role]
 
 
 def build(

@@ -195,10 +195,17 @@ class ToolCalls(Event, frozen=True, kw_only=True, tag="tool_calls"):
 
 
 class GuardrailActed(Event, frozen=True, kw_only=True, tag="guardrail"):
+    """What a reader is told; the rest is the verdict's, so that a takeover keeps it. Never the text itself."""
+
     stage: Stage
     rail: str
     action: Action
     message: str
+    policy: str = ""
+    start: int = 0
+    end: int = 0
+    digest: str = ""
+    score: float = 1.0
 
 
 class Titled(Event, frozen=True, kw_only=True, tag="title"):

@@ -5,6 +5,7 @@ request, run, question ──> going()     the run begins; its job is there if i
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,7 +97,13 @@ def answer_of(run: Run, text: str, **fields: Any) -> Message:  # the rest of Mes
 
 def acted(verdict: Verdict) -> GuardrailActed:
     """A verdict as the reader sees it."""
-    return GuardrailActed(stage=verdict.stage, rail=verdict.rail, action=verdict.action, message=verdict.message)
+    return GuardrailActed(**msgspec.structs.asdict(verdict))
+
+
+def verdicts_in(events: Sequence[LoggedEvent]) -> list[Verdict]:
+    """All verdicts that a run's log tells of."""
+    said = (logged.event for logged in events)
+    return [Verdict(**msgspec.structs.asdict(event)) for event in said if isinstance(event, GuardrailActed)]
 
 
 def title_of(text: str) -> str:
@@ -138,11 +145,22 @@ def _turn(
         user_message=None if request.regenerate else question,
         title_if_none=title,
         replace_key=request.replace_key,
-        key_expires_ms=0 if request.message_id else now_ms + RETRY_WINDOW_MS,
+        key_expires_ms=0 if _is_own_key(request) else now_ms + RETRY_WINDOW_MS,
     )
 
 
 def _body_hash(request: TurnRequest) -> str:
     """What must be equal for a repeated key to be a repeat."""
-    body = (request.chat_id, request.message_id, request.content, request.regenerate, request.prompt)
-    return hashlib.sha256(msgspec.json.encode(body)).hexdigest()
+    # Under another key the message's id is ours, and a repeat brings a new one.
+    own_id = request.message_id if _is_own_key(request) else None
+    said = (request.chat_id, own_id, request.content, request.parent_id, request.regenerate, request.prompt)
+    return hashlib.sha256(msgspec.json.encode((*said, request.model, request.sampling))).hexdigest()
+
+
+def _is_own_key(request: TurnRequest) -> bool:
+    """Whether the message itself is the key: its client made its id."""
+    return request.key == message_key(request.message_id or "")
+
+
+def message_key(message_id: str) -> str:
+    return f"message:{message_id}"

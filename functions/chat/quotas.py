@@ -30,8 +30,8 @@ class Quotas:
         if not self.tokens_per_day:
             return 0
         reserved = min(max_tokens or RESERVED_TOKENS, self.tokens_per_day)
-        now, midnight = self._now(), self._midnight()
-        key = f"tokens:{midnight:%F}"
+        now = datetime.fromtimestamp(self.clock() / 1000, UTC)
+        key, midnight = _day_of(now)
         if await self.counter.add(owner, key, reserved, limit=self.tokens_per_day, expires=midnight) is None:
             raise OverBudget(
                 "Your tokens for today are used up; they renew at midnight UTC.",
@@ -39,11 +39,11 @@ class Quotas:
             )
         return reserved
 
-    async def settle(self, owner: str, reserved: int, used: int) -> None:
-        """Give back what was reserved and not used, or add what was used beyond it."""
+    async def settle(self, owner: str, reserved: int, used: int, reserved_at: datetime) -> None:
+        """Give back what was reserved and not used, or add what was used beyond it; on the day of the reservation."""
         if reserved and used != reserved:
-            midnight = self._midnight()
-            await self.counter.add(owner, f"tokens:{midnight:%F}", used - reserved, expires=midnight)
+            key, midnight = _day_of(reserved_at)
+            await self.counter.add(owner, key, used - reserved, expires=midnight)
 
     async def _admit(self, owner: str) -> None:
         wait_ms = await self.counter.admit(
@@ -53,9 +53,8 @@ class Quotas:
             seconds = wait_ms / 1000
             raise Limited(f"Too many messages; try again in {seconds:.0f} s.", retry_after_s=seconds)
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self.clock() / 1000, UTC)
 
-    def _midnight(self) -> datetime:
-        now = self._now()
-        return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
+def _day_of(when: datetime) -> tuple[str, datetime]:
+    """The counter of that day, and when it is over."""
+    midnight = datetime(when.year, when.month, when.day, tzinfo=UTC) + timedelta(days=1)
+    return f"tokens:{when:%F}", midnight

@@ -25,7 +25,7 @@ from functions.chat.messages import (
     Run,
     RunEvent,
 )
-from functions.errors import BadInput, Fenced
+from functions.errors import BadInput, Fenced, Overloaded
 from functions.ports import ChatStore
 from functions.settings import CHECKPOINT_TOKENS, PING_SECONDS, READER_POLL_SECONDS
 from functions.telemetry import log, log_fault
@@ -50,6 +50,7 @@ class RunLog:
         self.readers = 0
         self.stopping = run.stop_requested
         self.closed = False  # no more events will come from this process
+        self.began = False  # a task that is cancelled before its first step runs no `finally`
         self._ending = False
         self._store, self._beat_s, self._lease_s, self._clock = store, beat_s, lease_s, clock
         self._loop = asyncio.get_running_loop()
@@ -92,9 +93,15 @@ class RunLog:
 
     def _schedule(self) -> None:
         if self._timer is None and not self._is_storing:
-            # The first text leaves at once; from then on a beat apart.
-            delay = self._next_beat - self._loop.time()
-            self._timer = self._loop.call_later(max(0.0, delay), self._beat)
+            self._timer = self._loop.call_later(self._until_beat(), self._beat)
+
+    def _until_beat(self) -> float:
+        """Seconds. The first text leaves at once; from then on all runs keep one beat, so that the store can take
+        their checkpoints together: 64 streams, one transaction."""
+        now = self._loop.time()
+        if now >= self._next_beat:
+            return 0.0
+        return self._beat_s - now % self._beat_s
 
     def _beat(self) -> None:
         self._timer, self._is_storing = None, True
@@ -106,7 +113,7 @@ class RunLog:
             return
         if fault := task.exception():
             self._lose(fault)
-        elif self._pending or self._text:
+        elif not self.closed and (self._pending or self._text):
             self._schedule()
 
     async def _checkpoint(self, *, lease_s: float | None = None) -> None:
@@ -140,7 +147,7 @@ class RunLog:
         the lease runs out and whoever claims the run continues from what is stored."""
         log("run.lost", run=self.run.id, epoch=self.run.epoch, reason=type(fault).__name__)
         self.close()
-        if self.task:
+        if self.task and self.began:
             self.task.cancel()
 
     def written(self) -> str:
@@ -185,7 +192,7 @@ class RunLog:
         """Ask the work to stop; it keeps what it has and ends as `stopped`."""
         if not (self.stopping or self.closed or self._ending):
             self.stopping = True
-            if self.task:
+            if self.task and self.began:
                 self.task.cancel()
 
     # -- reading ---------------------------------------------------------------------------------------------
@@ -238,8 +245,10 @@ class Runs:
         return run_log
 
     async def _work(self, run_log: RunLog, work: Callable[[RunLog], Awaitable[None]]) -> None:
+        run_log.began = True
         try:
-            await work(run_log)
+            if not run_log.closed:
+                await work(run_log)
         except Fenced:
             log("run.fenced", run=run_log.run.id, epoch=run_log.run.epoch)
         except Exception:  # the edge of a task: nobody else would hear of it
@@ -261,15 +270,24 @@ class Runs:
     async def follow(self, owner: str, run_id: str, after: int = 0) -> AsyncGenerator[Sequence[LoggedEvent], None]:
         """The run's events with seq > `after`: what is stored, then live, then the end. An empty batch is a
         sign of life, at most every PING_SECONDS. Raises NotFound; BadInput when `after` is ahead of the log."""
+        self.refuse_when_closing()
         live = self._mine(owner, run_id)
-        last = len(live.events) if live else (await self._store.get_run(owner, run_id)).last_seq
+        run = None if live else await self._store.get_run(owner, run_id)
+        last = run.last_seq if run else len(live.events) if live else 0
         if not 0 <= after <= last:
             raise BadInput(
                 "The cursor is not in this run; reconnect with the last id you received.",
                 code="bad_cursor",
                 param="last_event_id",
             )
+        if run and run.status in TERMINAL and after == last:
+            return _nothing()  # it has all been read: a reader that reconnects after the end must not wait for more
         return self._follow(owner, run_id, after)
+
+    def refuse_when_closing(self) -> None:
+        """Raises Overloaded while this process shuts down: nothing begins here any more."""
+        if self._closing:
+            raise Overloaded("Parley is restarting; try again in a moment.", code="restarting")
 
     async def _follow(self, owner: str, run_id: str, after: int) -> AsyncGenerator[Sequence[LoggedEvent], None]:
         while not self._closing:
@@ -366,6 +384,11 @@ class Runs:
             self._renewals.cancel()
             tasks.append(self._renewals)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _nothing() -> AsyncGenerator[Sequence[LoggedEvent], None]:
+    return
+    yield ()
 
 
 def _resolve(future: asyncio.Future[bool], value: bool) -> None:

@@ -42,7 +42,7 @@ from functions.chat.quotas import Quotas
 from functions.chat.runs import RunLog, Runs
 from functions.errors import BadInput, Fenced, NotFound, ParleyError, UpstreamError
 from functions.guardrails.policy import Policy
-from functions.guardrails.stream import OutputFilter, check_json, language_of
+from functions.guardrails.stream import JsonResult, OutputFilter, check_json, language_of
 from functions.guardrails.validators import InputGuard, InputResult
 from functions.inference.gateway import End, Gateway, ModelInfo, Token, Waiting
 from functions.ports import ChatStore
@@ -67,6 +67,7 @@ class _Progress:
     prefix_tokens: int = 0
     left_out: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
+    earlier_verdicts: int = 0  # of the input, and of workers before this one
 
 
 class Turns:
@@ -111,11 +112,13 @@ class Turns:
 
         Raises BadInput, NotFound, Conflict, Limited; then nothing is stored and no engine was called.
         """
+        self._runs.refuse_when_closing()
         asked = self.model(request.model) if request.model else None
         chat = await self._store.get_chat(owner, request.chat_id) if request.chat_id else None
         known = chat is not None and any(info.id == chat.model for info in self._gateway.models())
         # A chat outlives its model: when that is gone, the default answers.
         model = asked or self.model(chat.model if chat and known else None)
+        context.prompt_budget(model.context_tokens, request.sampling.max_tokens)
         reserved = await self._quotas.reserve(owner, request.sampling.max_tokens)
         runs_on = False
         try:
@@ -124,13 +127,15 @@ class Turns:
             return run
         finally:
             if not runs_on:  # refused, blocked, or somebody else's run: nothing will be generated for this call
-                await self._quotas.settle(owner, reserved, 0)
+                await self._quotas.settle(owner, reserved, 0, self._now())
 
     async def _begin(
         self, owner: str, request: TurnRequest, chat: Chat | None, model: str, reserved: int
     ) -> tuple[Run, bool]:
         question = await self._question(owner, request, chat)
         checked, prompt = await self._check_input(request, question)
+        extra = self._check_rest(request.sampling.extra)
+        checked = InputResult(checked.text, checked.blocked or extra.blocked, (*extra.verdicts, *checked.verdicts))
         now = self._now()
         run = Run(
             id=new_id(),
@@ -140,7 +145,7 @@ class Turns:
             assistant_message_id=new_id(),
             model=model,
             created_at=now,
-            sampling=request.sampling,
+            sampling=msgspec.structs.replace(request.sampling, extra=extra.value),
             prompt=prompt,
             reserved_tokens=reserved,
             verdicts=checked.verdicts,
@@ -153,7 +158,7 @@ class Turns:
         title = opening.title_of(question.content) if chat and not chat.title and question else None
         now_ms = self._runs.clock()
         if checked.blocked:
-            refusal = checked.verdicts[-1].message
+            refusal = next(v.message for v in reversed(checked.verdicts) if v.action == "blocked")
             turn = opening.refused(request, run, question, title, refusal, now_ms=now_ms)
         elif request.mode == "async":
             turn = opening.going(request, run, question, title, now_ms=now_ms, job_at_ms=now_ms)
@@ -179,7 +184,10 @@ class Turns:
             answer = await self._store.get_message(owner, chat.id, request.regenerate)
             if answer.role != "assistant" or answer.parent_id is None:
                 raise BadInput("Only an answer can be regenerated.", param="regenerate")
-            return await self._store.get_message(owner, chat.id, answer.parent_id)
+            question = await self._store.get_message(owner, chat.id, answer.parent_id)
+            if question.status == "blocked":
+                raise BadInput("This message was refused; edit it instead.", code="content_filter", param="regenerate")
+            return question
         assert request.message_id and request.content is not None, "checked at the edge"
         return Message(
             id=request.message_id,
@@ -199,12 +207,18 @@ class Turns:
         verdicts: list[Verdict] = []
         prompt = []
         for message in request.prompt or ():
-            result = await self._check(message["content"]) if message.get("content") else None
-            if result and result.blocked:
-                return result, request.prompt
-            verdicts += result.verdicts if result else ()
-            prompt.append(message | {"content": result.text} if result else message)
+            said = await self._check(message.get("content") or "")
+            rest = self._check_rest({k: v for k, v in message.items() if k not in ("role", "content")})
+            verdicts += (*said.verdicts, *rest.verdicts)
+            if said.blocked or rest.blocked:
+                return InputResult("", True, tuple(verdicts)), None  # nothing of it is kept
+            content = {"content": said.text} if "content" in message else {}
+            prompt.append({"role": message["role"], **content, **rest.value})
         return InputResult(text="", blocked=False, verdicts=tuple(verdicts)), tuple(prompt)
+
+    def _check_rest(self, value: dict[str, Any]) -> JsonResult:
+        """The input rails on what is no message's text and reaches the node all the same: names, tools, schemas."""
+        return check_json(self._policy, value, stage="input", key=self._digest_key)
 
     async def admit(self, text: str, param: str) -> str:
         """A text that will stand in prompts without being a message (system prompt, instructions), after the input
@@ -263,17 +277,18 @@ class Turns:
         run = run_log.run
         now = self._runs.clock()
         accepted = int(run.created_at.timestamp() * 1000)
-        progress = _Progress(accepted_ms=accepted, began_ms=now, verdicts=list(run.verdicts))
+        progress = _Progress(accepted_ms=accepted, began_ms=now, verdicts=opening.verdicts_in(run_log.events))
         ending: Literal["completed", "stopped"] | Problem = "completed"
         try:
             if run_log.stopping:
                 raise asyncio.CancelledError
             if run.epoch > MAX_CLAIMS:
                 raise UpstreamError("The answer was interrupted too often; please try again.", code="gave_up")
-            async with asyncio.timeout(RUN_SECONDS):
+            async with asyncio.timeout(max(0.0, RUN_SECONDS - (now - accepted) / 1000)):  # takeovers included
                 await self._generate(run_log, progress)
         except asyncio.CancelledError:
             if run_log.closed or not run_log.stopping:
+                await self._settle_if_deleted(run, progress)
                 raise
             if task := asyncio.current_task():
                 task.uncancel()
@@ -295,6 +310,7 @@ class Turns:
         prompt = await self._prompt(run, progress)
         language = language_of(str(prompt[-1].get("content") or ""))
         rails = OutputFilter(self._policy, prior=prefix, key=self._digest_key, language=language)
+        progress.earlier_verdicts = len(progress.verdicts)
         sampling = await self._remaining(run, prefix, progress)
         if sampling is None:
             progress.finish_reason = "length"
@@ -317,12 +333,21 @@ class Turns:
                     case End():
                         progress.finish_reason, progress.usage = item.finish_reason, item.usage
                         self._show(run_log, rails, rails.finish(), 0, progress)
-                        self._call_tools(run_log, item, progress)
+                        if not rails.blocked:
+                            self._call_tools(run_log, item, progress)
                     case _:
                         assert_never(item)
         if rails.blocked:
             run_log.add_text(("\n\n" if run_log.written() else "") + rails.refusal, 0)
             progress.finish_reason = "content_filter"
+
+    async def _settle_if_deleted(self, run: Run, progress: _Progress) -> None:
+        """The run was lost. If it went with its chat, nobody else will give its reservation back."""
+        if run.reserved_tokens:
+            try:
+                await self._store.get_run(run.owner, run.id)
+            except NotFound:
+                await self._quotas.settle(run.owner, run.reserved_tokens, progress.generated, run.created_at)
 
     def _first_token(self, run_log: RunLog, progress: _Progress, waited_from: int) -> None:
         now = self._runs.clock()
@@ -332,7 +357,7 @@ class Turns:
 
     def _show(self, run_log: RunLog, rails: OutputFilter, text: str, count: int, progress: _Progress) -> None:
         """What the rails let through, and what they did, in the order of the text."""
-        seen = len(progress.verdicts) - len(run_log.run.verdicts)
+        seen = len(progress.verdicts) - progress.earlier_verdicts
         if len(rails.verdicts) > seen:
             for verdict in rails.verdicts[seen:]:
                 progress.verdicts.append(verdict)
@@ -345,7 +370,7 @@ class Turns:
         """Tool calls leave whole, after the rails have seen the arguments."""
         if not end.tool_calls:
             return
-        checked = check_json(self._policy, list(end.tool_calls))
+        checked = check_json(self._policy, list(end.tool_calls), key=self._digest_key)
         progress.verdicts += checked.verdicts
         for verdict in checked.verdicts:
             run_log.add(opening.acted(verdict))
@@ -448,7 +473,8 @@ class Turns:
             last = Done(message=answer, usage=usage, timings=timings, cost=Cost(), finish_reason=reason)
         with suppress(NotFound):  # the chat was deleted meanwhile: nobody is left to hear of it
             await run_log.finish(ended, [last], answer if run.chat_id else None)
-        await self._quotas.settle(run.owner, run.reserved_tokens, usage.prompt_tokens + usage.completion_tokens)
+        used = usage.prompt_tokens + usage.completion_tokens
+        await self._quotas.settle(run.owner, run.reserved_tokens, used, run.created_at)
         log(
             "run.ended",
             run=run.id,

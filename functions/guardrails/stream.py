@@ -30,6 +30,7 @@ from functions.guardrails.scanner import Scanner, Span
 PROCESS_KEY = secrets.token_bytes(32)
 
 _DONE: dict[RailAction, Action] = {"block": "blocked", "redact": "redacted", "flag": "flagged"}
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _HAN = re.compile("[\u3400-\u9fff]")
 
 
@@ -179,11 +180,11 @@ def check_input(policy: Policy, text: str, *, key: bytes = PROCESS_KEY) -> TextR
     return TextResult(shown, any(verdict.action == "blocked" for verdict in verdicts), tuple(verdicts))
 
 
-def check_json(policy: Policy, value: Any, *, key: bytes = PROCESS_KEY) -> JsonResult:
-    """The output rails on every string of a JSON value, such as tool calls. Strings that hold JSON themselves (the
+def check_json(policy: Policy, value: Any, *, stage: Stage = "output", key: bytes = PROCESS_KEY) -> JsonResult:
+    """The rails on every string and number of a JSON value, such as tool calls. Strings that hold JSON themselves (the
     arguments of a call) are opened, so that an escape cannot hide anything and a redaction cannot break them."""
     verdicts: list[Verdict] = []
-    changed = _checked(value, lambda text: _collect(check_text(policy, text, key=key), verdicts))
+    changed = _checked(value, lambda text: _collect(check_text(policy, text, stage=stage, key=key), verdicts))
     return JsonResult(changed, any(verdict.action == "blocked" for verdict in verdicts), tuple(verdicts))
 
 
@@ -200,18 +201,24 @@ def _checked(value: Any, check: Callable[[str], str]) -> Any:
             return [_checked(item, check) for item in value]
         case dict():
             return {check(name): _checked(item, check) for name, item in value.items()}
+        case int() | float() if not isinstance(value, bool):
+            written = str(value)
+            return value if (shown := check(written)) == written else shown
         case _:
             return value
 
 
 def _checked_string(text: str, check: Callable[[str], str]) -> str:
-    if text.lstrip()[:1] in {"{", "["}:
+    if text.lstrip()[:1] in {"{", "[", '"'}:
         try:
             inner = json.loads(text)
-        except ValueError:
-            return check(text)
+        except (ValueError, RecursionError):
+            # No JSON, or cut off. An escape in it can still be read by whoever mends it.
+            opened = _ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
+            return check(text) if check(opened) == opened else check(opened)
         changed = _checked(inner, check)
-        return text if changed == inner else json.dumps(changed, ensure_ascii=False)
+        # As it stands it may say more than its value, e.g. a name twice.
+        return check(text) if changed == inner else json.dumps(changed, ensure_ascii=False)
     return check(text)
 
 

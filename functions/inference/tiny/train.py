@@ -115,7 +115,7 @@ def vocabulary_text(seed: int) -> Iterator[str]:
 # In a short answer (a sum, a name, an echo) every token decides something, so it is kept whole and weighs more.
 OPENING_TOKENS, SHORT_TOKENS = 10, 32
 DECIDING_TOKENS, DECIDING_WEIGHT, SHORT_WEIGHT = 3, 5.0, 3.0
-OPENINGS = 0.85  # share of examples that are one question and the opening of its answer
+OPENINGS, EXCHANGES = 0.6, 0.25  # shares: one turn cut short, a turn with its follow-up cut short; the rest are chats
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +151,12 @@ class Encoder:
         return Example(tokens, weights)
 
     def opening(self, messages: list[Message]) -> Example:
-        question, answer = messages
-        asked = [START, *self.encode("user\n"), *self.encode_once(question["content"]), END, *self.encode("\n")]
+        asked = []
+        for message in messages[:-1]:
+            asked += [START, *self.encode(message["role"] + "\n"), *self.encode_once(message["content"]), END]
+            asked += self.encode("\n")
         asked += [START, *self.encode("assistant\n")]
-        said = [*self.encode(answer["content"]), END]
+        said = [*self.encode(messages[-1]["content"]), END]
         kept = said if len(said) <= SHORT_TOKENS else said[:OPENING_TOKENS]
         return Example(asked + kept, [0.0] * len(asked) + deciding(len(said))[: len(kept)])
 
@@ -171,11 +173,14 @@ def deciding(length: int) -> list[float]:
 
 
 def examples(corpus: Corpus, encoder: Encoder) -> Iterator[Example]:
-    for turns in corpus.chats():
-        if encoder.rng.random() < OPENINGS:
-            yield encoder.opening(turns[:2])
+    while True:
+        chance = encoder.rng.random()
+        if chance < OPENINGS:
+            yield encoder.opening(corpus.chat()[:2])
+        elif chance < OPENINGS + EXCHANGES:
+            yield encoder.opening(corpus.exchange())
         else:
-            yield encoder.chat(turns)
+            yield encoder.chat(corpus.chat())
 
 
 def batches(tokenizer: Tokenizer, seed: int, budget: int, longest: int) -> Iterator[tuple[Tensor, Tensor]]:
