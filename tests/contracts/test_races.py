@@ -32,7 +32,8 @@ Stores = tuple[Store, Store]
 
 async def race(calls: Sequence[Awaitable[Any]]) -> list[Any]:
     """All at once; the results, errors among them, in the order of the calls."""
-    return await asyncio.gather(*calls, return_exceptions=True)
+    async with asyncio.timeout(30):  # a loser that does not notice must not go on for ever
+        return await asyncio.gather(*calls, return_exceptions=True)
 
 
 def is_fenced(result: object) -> bool:
