@@ -96,6 +96,9 @@ class ChatStore(Protocol):
         (or unchanged), updated_at = run.created_at, title = title_if_none where it was None.
         """
 
+    async def find_turn(self, owner: str, key: str, body_hash: str) -> Run | None:
+        """The run that holds `key`, if any: what begin_turn would return with False. Raises Conflict as it does."""
+
     async def get_run(self, owner: str, run_id: str) -> Run:
         """Raises NotFound."""
 

@@ -6,7 +6,7 @@ The server has a thread and an event loop of its own, as it has in life; tests s
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +58,8 @@ class House:
     settings: Settings
     http: httpx.AsyncClient
     chats: list[str] = field(default_factory=list)
+    shut_down: Callable[[], None] | None = None  # as Ctrl-C begins it: runs are released, sockets still open
+    lose_leases: Callable[[], None] | None = None  # as a store that refuses a checkpoint does
 
     async def open_chat(self, **body: Any) -> str:
         answer = await self.http.post("/chat", json=body)
@@ -127,9 +129,19 @@ class Serving:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Any]:
         async with open_services(self._settings, self._nodes) as services:
-            self.services = services
+            self.services, self._loop = services, asyncio.get_running_loop()
             async with working(services, idle_s=0.05):
                 yield services
+
+    def shut_down(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.services.runs.close(), self._loop).result(10)
+
+    def lose_leases(self) -> None:
+        async def lose() -> None:
+            for live in list(self.services.runs._live.values()):
+                live._lose(TimeoutError())
+
+        asyncio.run_coroutine_threadsafe(lose(), self._loop).result(10)
 
     def __enter__(self) -> str:
         self._thread.start()
@@ -157,6 +169,6 @@ async def open_house(folder: Path, scenario: Scenario | None = None, **settings:
         url = await asyncio.to_thread(serving.__enter__)
         try:
             async with httpx.AsyncClient(base_url=url, timeout=20) as http:
-                yield House(url, engine, configured, http)
+                yield House(url, engine, configured, http, shut_down=serving.shut_down, lose_leases=serving.lose_leases)
         finally:
             await asyncio.to_thread(serving.__exit__)

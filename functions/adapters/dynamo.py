@@ -118,6 +118,9 @@ class DynamoStore:
     async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:
         return await self._call(runs.begin_turn, owner, turn)
 
+    async def find_turn(self, owner: str, key: str, body_hash: str) -> Run | None:
+        return await self._call(runs.find_turn, owner, key, body_hash)
+
     async def get_run(self, owner: str, run_id: str) -> Run:
         return await self._call(runs.get_run, owner, run_id)
 

@@ -35,6 +35,7 @@ from functions.adapters.dynamo_models import (
 from functions.chat.messages import TERMINAL, LoggedEvent, Message, Run
 from functions.errors import NotFound
 from functions.ports import NewTurn
+from functions.settings import RUN_LOG_SECONDS
 
 OPEN = ("queued", "running")
 ENDING = ("status", "worker", "lease_until_ms", "is_stopping", "data", "parts", "tag")  # of R, changed by its end
@@ -88,6 +89,9 @@ def _run_items(t: Tables, owner: str, run: Run) -> list[ChatItem]:
         has_prompt=run.prompt is not None or None,
         **body,
     )
+    if run.chat_id is None:  # nothing leads to it but its id
+        for item in (hot, *items):
+            item.expires = _log_expires()
     return [hot, *items]
 
 
@@ -190,15 +194,9 @@ def _known_turn(t: Tables, owner: str, turn: NewTurn, refused: Refused) -> Run |
 
     The key is looked up whatever was refused: a repeat meets its own message and its own active run as well.
     """
-    held = None if turn.replace_key else find_item(t, owner_pk(owner), key_sk(turn.key))
-    if held is not None and (held.until_ms is None or held.until_ms > time.time_ns() // 1_000_000):
-        if held.body_hash != turn.body_hash:
-            raise rules.message_exists()
-        with suppress(NotFound):
-            return get_run(t, owner, held.run_id)
-        return None
-    if "key" in refused:
-        return None
+    known = None if turn.replace_key else find_turn(t, owner, turn.key, turn.body_hash)
+    if known is not None or "key" in refused:
+        return known
     was = refused.items.get("chat")
     if "chat" in refused and (was is None or "is_deleted" in was):
         raise rules.no_chat()
@@ -211,6 +209,17 @@ def _known_turn(t: Tables, owner: str, turn: NewTurn, refused: Refused) -> Run |
     raise rules.run_exists()
 
 
+def find_turn(t: Tables, owner: str, key: str, body_hash: str) -> Run | None:
+    held = find_item(t, owner_pk(owner), key_sk(key))
+    if held is None or (held.until_ms is not None and held.until_ms <= time.time_ns() // 1_000_000):
+        return None
+    if held.body_hash != body_hash:
+        raise rules.message_exists()
+    with suppress(NotFound):
+        return get_run(t, owner, held.run_id)
+    return None
+
+
 # -- the events -------------------------------------------------------------------------------------------------
 def _events_items(t: Tables, owner: str, run_id: str, events: Sequence[LoggedEvent]) -> list[ChatItem]:
     """One checkpoint, one item (JSON has no raw line feed, so they part the events), unless it is too large for one.
@@ -221,7 +230,15 @@ def _events_items(t: Tables, owner: str, run_id: str, events: Sequence[LoggedEve
         return []
     pk, sk = run_pk(owner, run_id), events_sk(events[-1].seq)
     attributes, parts = spread(t, pk, sk, b"\n".join(event.data for event in events))
-    return [t.chat(pk, sk, first_seq=events[0].seq, **attributes), *parts]
+    expires = _log_expires()
+    for part in parts:
+        part.expires = expires
+    return [t.chat(pk, sk, first_seq=events[0].seq, expires=expires, **attributes), *parts]
+
+
+def _log_expires() -> datetime:
+    """The answer is a message and stays; its events are only for readers who come back."""
+    return datetime.now(UTC) + timedelta(seconds=RUN_LOG_SECONDS)
 
 
 def read_events(t: Tables, owner: str, run_id: str, *, after: int) -> tuple[LoggedEvent, ...]:
@@ -230,10 +247,12 @@ def read_events(t: Tables, owner: str, run_id: str, *, after: int) -> tuple[Logg
     items = ask(lambda: list(t.chat.query(run_pk(owner, run_id), rows, consistent_read=True)))
     if not items or items[-1].sk != "R":
         raise rules.no_run()
+    checkpoints = [item for item in items if item.first_seq is not None]
+    if checkpoints and (checkpoints[0].first_seq or 0) > after + 1:
+        return ()  # its beginning has expired: of an old log nothing is better than a part
     return tuple(
         LoggedEvent.load(seq, data)
-        for item in items
-        if item.first_seq is not None
+        for item in checkpoints
         for seq, data in enumerate(gather(t, item).split(b"\n"), item.first_seq)
         if seq > after
     )

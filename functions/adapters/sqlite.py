@@ -10,6 +10,7 @@ Here is only which thread does what: writes go to the one writer (`sqlite_writer
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -41,7 +42,9 @@ class SqliteStore:
     async def open(cls, path: str | Path) -> Self:
         """Open the file, or make it. Raises ParleyError when it cannot be used, e.g. because it is newer than us."""
         where = Path(path)
-        return cls(await asyncio.to_thread(open_file, where), where)
+        store = cls(await asyncio.to_thread(open_file, where), where)
+        await store._write(runs.forget_old_runs, time.time_ns() // 1_000_000)
+        return store
 
     async def close(self) -> None:
         """Queued writes are made first. Closing twice is fine."""
@@ -102,6 +105,9 @@ class SqliteStore:
     # -- runs ---------------------------------------------------------------------------------------------------
     async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:
         return await self._write(runs.begin_turn, owner, turn)
+
+    async def find_turn(self, owner: str, key: str, body_hash: str) -> Run | None:
+        return await self._read(runs.find_turn, owner, key, body_hash)
 
     async def get_run(self, owner: str, run_id: str) -> Run:
         return await self._read(runs.get_run, owner, run_id)

@@ -16,8 +16,9 @@ from functions.adapters import rules
 from functions.adapters.sqlite_chats import decode_chat, encode, find_chat, has_message, store_chat, store_message
 from functions.adapters.sqlite_jobs import put_job
 from functions.adapters.sqlite_writer import MERGED, CannotMerge
-from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Message, Run
+from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Message, Run, new_id
 from functions.ports import NewTurn
+from functions.settings import RUN_LOG_SECONDS
 
 _decode_run = msgspec.json.Decoder(Run).decode
 
@@ -113,12 +114,33 @@ def _known_turn(db: sqlite3.Connection, owner: str, turn: NewTurn) -> Run | None
     db.execute("DELETE FROM turn_keys WHERE expires_ms > 0 AND expires_ms <= ?", (now_ms,))
     if turn.replace_key:
         return None
-    held = db.execute("SELECT run, body_hash FROM turn_keys WHERE owner = ? AND key = ?", (owner, turn.key)).fetchone()
-    if held is None:
-        return None
-    if held[1] != turn.body_hash:
+    return find_turn(db, owner, turn.key, turn.body_hash)
+
+
+_IN_FORCE = "owner = ? AND key = ? AND (expires_ms = 0 OR expires_ms > ?)"
+
+
+def find_turn(db: sqlite3.Connection, owner: str, key: str, body_hash: str) -> Run | None:
+    now_ms = time.time_ns() // 1_000_000
+    row = db.execute(
+        _RUN + "n = (SELECT run FROM turn_keys WHERE " + _IN_FORCE + " AND body_hash = ?)",  # noqa: S608  # our own constants
+        (owner, key, now_ms, body_hash),
+    ).fetchone()
+    if row is not None:
+        return _load(row)
+    is_held = "SELECT 1 FROM turn_keys WHERE " + _IN_FORCE  # noqa: S608
+    if db.execute(is_held, (owner, key, now_ms)).fetchone():
         raise rules.message_exists()
-    return _load(db.execute(_RUN + "n = ?", (held[0],)).fetchone())
+    return None
+
+
+def forget_old_runs(db: sqlite3.Connection, now_ms: int) -> None:
+    """Of runs that ended long ago the events go, and runs that belong to no chat go whole. A run's id is a UUIDv7: it
+    begins with the time."""
+    oldest = new_id(now_ms - int(1000 * RUN_LOG_SECONDS))
+    ended = "status NOT IN ('queued', 'running') AND id < ?"
+    db.execute(f"DELETE FROM runs WHERE chat IS NULL AND {ended}", (oldest,))  # noqa: S608  # our own constant
+    db.execute(f"DELETE FROM events WHERE run IN (SELECT n FROM runs WHERE {ended})", (oldest,))  # noqa: S608
 
 
 def _begin_in_chat(db: sqlite3.Connection, owner: str, turn: NewTurn) -> int:

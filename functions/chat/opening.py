@@ -139,7 +139,7 @@ def _turn(
 ) -> NewTurn:
     return NewTurn(
         key=request.key,
-        body_hash=_body_hash(request),
+        body_hash=body_hash(request),
         run=msgspec.structs.replace(run, last_seq=len(events)),
         events=events,
         user_message=None if request.regenerate else question,
@@ -149,7 +149,7 @@ def _turn(
     )
 
 
-def _body_hash(request: TurnRequest) -> str:
+def body_hash(request: TurnRequest) -> str:
     """What must be equal for a repeated key to be a repeat."""
     # Under another key the message's id is ours, and a repeat brings a new one.
     own_id = request.message_id if _is_own_key(request) else None

@@ -22,6 +22,10 @@ class Quotas:
     runs_per_minute: int = 0
     tokens_per_day: int = 0
 
+    @property
+    def has_any(self) -> bool:
+        return bool(self.runs_per_minute or self.tokens_per_day)
+
     async def reserve(self, owner: str, max_tokens: int | None) -> int:
         """Rate first, then the day's tokens. Returns what was reserved, to be settled when the answer has ended.
         Raises Limited, OverBudget."""
@@ -29,9 +33,10 @@ class Quotas:
             await self._admit(owner)
         if not self.tokens_per_day:
             return 0
-        reserved = min(max_tokens or RESERVED_TOKENS, self.tokens_per_day)
         now = datetime.fromtimestamp(self.clock() / 1000, UTC)
         key, midnight = _day_of(now)
+        used = await self.counter.add(owner, key, 0, expires=midnight) or 0
+        reserved = min(max_tokens or RESERVED_TOKENS, max(1, self.tokens_per_day - used))  # a small rest can be used up
         if await self.counter.add(owner, key, reserved, limit=self.tokens_per_day, expires=midnight) is None:
             raise OverBudget(
                 "Your tokens for today are used up; they renew at midnight UTC.",

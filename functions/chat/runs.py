@@ -300,6 +300,8 @@ class Runs:
                         after = batch[-1].seq
                         if isinstance(batch[-1].event, TERMINAL_EVENTS):
                             return
+            if await self._is_over(owner, run_id, after):
+                return
 
     def _mine(self, owner: str, run_id: str) -> RunLog | None:
         live = self._live.get(run_id)
@@ -330,18 +332,26 @@ class Runs:
             if quiet >= PING_SECONDS:
                 yield ()
                 quiet = 0.0
-            if await self._revive(owner, run_id):
+            run = await self._store.get_run(owner, run_id)
+            if run.status in TERMINAL or await self._revive(run):
                 return
             await asyncio.sleep(pause)
             quiet += pause
             pause = min(2 * pause, READER_POLL_SECONDS)
 
-    async def _revive(self, owner: str, run_id: str) -> bool:
-        if self.takeover is None:
+    async def _is_over(self, owner: str, run_id: str, after: int) -> bool:
+        """Whether nothing more will come: it has ended, and what is left of its log has been read. (A log is kept for
+        a week; the answer itself stands in the chat.)"""
+        if self._mine(owner, run_id):
             return False
         run = await self._store.get_run(owner, run_id)
-        silent = run.status == "running" and run.lease_until_ms < self.clock()
-        return silent and await self.takeover(owner, run_id)
+        return run.status in TERMINAL and not await self._store.read_events(owner, run_id, after=after)
+
+    async def _revive(self, run: Run) -> bool:
+        """Take over a run whose worker has gone silent."""
+        if self.takeover is None or run.status != "running" or run.lease_until_ms >= self.clock():
+            return False
+        return await self.takeover(run.owner, run.id)
 
     # -- stopping --------------------------------------------------------------------------------------------
 

@@ -119,6 +119,8 @@ class Turns:
         # A chat outlives its model: when that is gone, the default answers.
         model = asked or self.model(chat.model if chat and known else None)
         context.prompt_budget(model.context_tokens, request.sampling.max_tokens)
+        if not request.replace_key and (again := await self._found(owner, request)):
+            return again  # a repeat meets its own run, not its own limits
         reserved = await self._quotas.reserve(owner, request.sampling.max_tokens)
         runs_on = False
         try:
@@ -128,6 +130,11 @@ class Turns:
         finally:
             if not runs_on:  # refused, blocked, or somebody else's run: nothing will be generated for this call
                 await self._quotas.settle(owner, reserved, 0, self._now())
+
+    async def _found(self, owner: str, request: TurnRequest) -> Run | None:
+        if not self._quotas.has_any:
+            return None  # then begin_turn finds it just as well, and nearly every request is new
+        return await self._store.find_turn(owner, request.key, opening.body_hash(request))
 
     async def _begin(
         self, owner: str, request: TurnRequest, chat: Chat | None, model: str, reserved: int

@@ -89,8 +89,8 @@ class Corpus:
         self.followups: Table = tables["followups"]
         self.words: Table = load("words.toml")
         self.rules: list[tuple[Callable[[Language], Turn], int]] = [
-            (self.taught, 44), (self.unknown, 14), (self.echo, 12), (self.sum, 8), (self.name, 6),
-            (self.translation, 6), (self.count, 4), (self.capital, 3), (self.kind, 3), (self.foreign, 1),
+            (self.taught, 52), (self.unknown, 14), (self.echo, 8), (self.sum, 6), (self.name, 5),
+            (self.translation, 5), (self.count, 3), (self.capital, 3), (self.kind, 3), (self.foreign, 1),
         ]  # fmt: skip
 
     # ------------------------------------------------------------ chats
