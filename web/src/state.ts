@@ -353,7 +353,7 @@ function happened(state: State, id: string, seq: number, event: RunEvent, at: nu
         parent_id: event.user_message_id,
         role: 'assistant',
         content: '',
-        created_at: new Date(at).toISOString(),
+        created_at: new Date(performance.timeOrigin + at).toISOString(), // `at` counts from the page's own start
         status: 'complete',
         model: event.model,
       };
@@ -390,7 +390,7 @@ function happened(state: State, id: string, seq: number, event: RunEvent, at: nu
       return thread.chat ? reduce(next, { type: 'chat-put', chat: { ...thread.chat, title: event.title } }) : next;
     }
     case 'done':
-      return ended(state, thread, run, at, 'done', {
+      return ended(state, thread, run, 'done', {
         ...event.message,
         usage: event.message.usage ?? event.usage,
         timings: event.message.timings ?? event.timings,
@@ -398,10 +398,10 @@ function happened(state: State, id: string, seq: number, event: RunEvent, at: nu
         finish_reason: event.message.finish_reason ?? event.finish_reason,
       });
     case 'stopped':
-      return ended(state, thread, run, at, 'stopped', event.message ?? partial(thread, run, 'stopped', null));
+      return ended(state, thread, run, 'stopped', event.message ?? partial(thread, run, 'stopped', null));
     case 'failed': {
       const message = event.message ?? partial(thread, run, 'failed', event.error);
-      return ended(state, thread, run, at, 'failed', message && { ...message, error: message.error ?? event.error });
+      return ended(state, thread, run, 'failed', message && { ...message, error: message.error ?? event.error });
     }
   }
 }
@@ -416,7 +416,6 @@ function ended(
   state: State,
   thread: Thread,
   run: LiveRun,
-  at: number,
   how: 'done' | 'stopped' | 'failed',
   message: Message | null,
 ): State {
@@ -431,7 +430,7 @@ function ended(
     ended: { messageId: kept.id, how },
   });
   if (!thread.chat) return next;
-  const chat: Chat = { ...thread.chat, active_leaf: leaf, active_run: null, updated_at: new Date(at).toISOString() };
+  const chat: Chat = { ...thread.chat, active_leaf: leaf, active_run: null, updated_at: kept.created_at };
   return reduce(next, { type: 'chat-put', chat });
 }
 

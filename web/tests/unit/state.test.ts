@@ -39,6 +39,13 @@ describe('a run', () => {
     expect(thread(ended).chat!.active_leaf).toBe('a1');
   });
 
+  test('dates a chat by its newest message, on the calendar and not from the page\'s start', () => {
+    const writing = reduce(sent, events([1, started], [2, delta('Hel')]));
+
+    expect(Math.abs(Date.parse(thread(writing).messages.a1!.created_at) - Date.now())).toBeLessThan(60_000);
+    expect(thread(reduce(writing, events([3, done]))).chat!.updated_at).toBe(answer.created_at);
+  });
+
   test('drops events that were seen before, so a resume doubles nothing', () => {
     const once = reduce(sent, events([1, started], [2, delta('ab')]));
     const again = reduce(once, events([1, started], [2, delta('ab')], [3, delta('c')]));
