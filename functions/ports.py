@@ -6,7 +6,7 @@ chat, run or message is simply not there. The one exception is the job queue, wh
 Writes that can race are conditional; the docstring says what the loser sees.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -83,6 +83,9 @@ class ChatStore(Protocol):
     async def read_path(self, owner: str, chat_id: str, leaf: str) -> tuple[Message, ...]:
         """The messages from the root to `leaf`, in order. Raises NotFound."""
 
+    async def read_context(self, owner: str, chat_id: str, leaf: str) -> tuple[Chat, tuple[Message, ...], Profile]:
+        """What a prompt is made of, at once: get_chat, read_path and get_profile. Raises NotFound."""
+
     # -- runs ----------------------------------------------------------------------------------------------
     async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:
         """Store message, run, first events and job in one conditional transaction.
@@ -107,11 +110,11 @@ class ChatStore(Protocol):
         somebody else's lease has not run out at `now_ms`; a worker may claim its own run again. Of two racing claims
         by different workers exactly one gets the run."""
 
-    async def append_events(
+    def append_events(
         self, owner: str, run_id: str, epoch: int, events: Sequence[LoggedEvent], *, lease_until_ms: int
-    ) -> bool:
+    ) -> Awaitable[bool]:
         """Checkpoint: append events (may be none: then it only renews the lease), set last_seq, renew the lease.
-        Returns whether a stop has been requested. Raises Fenced when `epoch` is not the run's, the run is
+        Gives whether a stop has been requested. Raises Fenced when `epoch` is not the run's, the run is
         terminal or gone, or the first seq is not last_seq + 1."""
 
     async def read_events(self, owner: str, run_id: str, *, after: int = 0) -> tuple[LoggedEvent, ...]:

@@ -114,6 +114,11 @@ class DynamoStore:
     async def read_path(self, owner: str, chat_id: str, leaf: str) -> tuple[Message, ...]:
         return await self._call(chats.read_path, owner, chat_id, leaf)
 
+    async def read_context(self, owner: str, chat_id: str, leaf: str) -> tuple[Chat, tuple[Message, ...], Profile]:
+        return await asyncio.gather(
+            self.get_chat(owner, chat_id), self.read_path(owner, chat_id, leaf), self.get_profile(owner)
+        )
+
     # -- runs ---------------------------------------------------------------------------------------------------
     async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:
         return await self._call(runs.begin_turn, owner, turn)

@@ -102,6 +102,9 @@ class SqliteStore:
     async def read_path(self, owner: str, chat_id: str, leaf: str) -> tuple[Message, ...]:
         return await self._read(chats.read_path, owner, chat_id, leaf)
 
+    async def read_context(self, owner: str, chat_id: str, leaf: str) -> tuple[Chat, tuple[Message, ...], Profile]:
+        return await self._read(chats.read_context, owner, chat_id, leaf)
+
     # -- runs ---------------------------------------------------------------------------------------------------
     async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:
         return await self._write(runs.begin_turn, owner, turn)
@@ -117,10 +120,10 @@ class SqliteStore:
             runs.claim_run, owner, run_id, worker=worker, now_ms=now_ms, lease_until_ms=lease_until_ms
         )
 
-    async def append_events(
+    def append_events(
         self, owner: str, run_id: str, epoch: int, events: Sequence[LoggedEvent], *, lease_until_ms: int
-    ) -> bool:
-        return await self._writer.write(runs.Append(owner, run_id, epoch, events, lease_until_ms))
+    ) -> asyncio.Future[bool]:
+        return self._writer.write(runs.Append(owner, run_id, epoch, events, lease_until_ms))
 
     async def read_events(self, owner: str, run_id: str, *, after: int = 0) -> tuple[LoggedEvent, ...]:
         return await self._read(runs.read_events, owner, run_id, after=after)

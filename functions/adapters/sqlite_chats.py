@@ -148,6 +148,12 @@ def read_path(db: sqlite3.Connection, owner: str, chat_id: str, leaf: str) -> tu
     return tuple(decode_message(data) for (data,) in rows)
 
 
+def read_context(
+    db: sqlite3.Connection, owner: str, chat_id: str, leaf: str
+) -> tuple[Chat, tuple[Message, ...], Profile]:
+    return get_chat(db, owner, chat_id), read_path(db, owner, chat_id, leaf), get_profile(db, owner)
+
+
 # -- the owner --------------------------------------------------------------------------------------------------
 def get_profile(db: sqlite3.Connection, owner: str) -> Profile:
     row = db.execute("SELECT data FROM profiles WHERE owner = ?", (owner,)).fetchone()

@@ -41,7 +41,7 @@ MIGRATIONS = (
 
     CREATE TABLE events (
         run INTEGER NOT NULL REFERENCES runs (n) ON DELETE CASCADE, seq INTEGER NOT NULL, data BLOB NOT NULL,
-        PRIMARY KEY (run, seq)) WITHOUT ROWID;
+        PRIMARY KEY (run, seq));
 
     CREATE TABLE turn_keys (
         owner TEXT NOT NULL, key TEXT NOT NULL, body_hash TEXT NOT NULL,

@@ -18,7 +18,6 @@ Does not know what is written or read.
 import asyncio
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -35,9 +34,6 @@ Operation = Callable[[sqlite3.Connection], T]
 BATCH = 256  # operations in one transaction; more only wait for the next one
 MERGED = 64  # operations that share statements
 READERS = 4
-# Checkpoints of many runs come one by one. When the last commit was this recent, they wait for company: that halves
-# their CPU. A run that writes alone does not wait, and nothing else is ever held back for this.
-PACE_SECONDS = 0.005
 
 
 class Mergeable(Protocol):
@@ -73,23 +69,35 @@ class Writer:
     def __init__(self, db: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._db = db
         self._loop = loop
-        self._queue: SimpleQueue[_Pending | None] = SimpleQueue()
+        self._gathered: list[_Pending] = []  # in this round of the event loop
+        self._queue: SimpleQueue[list[_Pending] | None] = SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name="parley-sqlite-writer", daemon=True)
         self._thread.start()
 
     def write(self, operation: Operation[T]) -> asyncio.Future[T]:
         """Queue an operation. Only from the event loop the writer belongs to."""
-        if self._is_closed:
-            raise unavailable("it is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Pending(operation, future))
+        if self._is_closed:
+            future.set_exception(unavailable("it is closed"))
+            return future
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(_Pending(operation, future))
         return future
+
+    def _hand_over(self) -> None:
+        """What one round of the event loop has written goes to the thread together: it is woken once, and does not
+        begin with the first alone while the others are on their way."""
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     def finish(self) -> None:
         """No more writes; those queued are still made."""
         if not self._is_closed:
             self._is_closed = True
+            self._hand_over()
             self._queue.put(None)
 
     def join(self) -> None:
@@ -104,16 +112,8 @@ class Writer:
                 self._loop.call_soon_threadsafe(_deliver, batch, outcomes)
 
     def _batches(self) -> Iterator[list[_Pending]]:
-        began, before = 0.0, set[Hashable]()
-        while (pending := self._queue.get()) is not None:
-            batch = [pending]
+        while (batch := self._queue.get()) is not None:
             is_open = self._collect(batch)
-            keys = {_key(pending.operation) for pending in batch}
-            early = began + PACE_SECONDS - time.monotonic()
-            if is_open and early > 0 and None not in keys and keys != before:
-                time.sleep(early)
-                is_open = self._collect(batch)
-            began, before = time.monotonic(), keys
             yield batch
             if not is_open:
                 return
@@ -122,9 +122,9 @@ class Writer:
         """Add what else waits; False when the last of all has come."""
         try:
             while len(batch) < BATCH:
-                if (pending := self._queue.get_nowait()) is None:
+                if (more := self._queue.get_nowait()) is None:
                     return False
-                batch.append(pending)
+                batch += more
         except Empty:
             pass
         return True

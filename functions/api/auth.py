@@ -34,7 +34,11 @@ def services_of(request: Request) -> Services:
     return services
 
 
-CurrentServices = Annotated[Services, Depends(services_of)]
+async def _services(request: Request) -> Services:  # a coroutine: FastAPI would run a function in a thread
+    return services_of(request)
+
+
+CurrentServices = Annotated[Services, Depends(_services)]
 
 
 def owner_of_token(settings: Settings, token: str) -> str | None:
@@ -48,10 +52,11 @@ def owner_of_token(settings: Settings, token: str) -> str | None:
     return found
 
 
-def current_principal(request: Request, services: CurrentServices) -> Principal:
-    """Raises Unauthorized, or Forbidden for a browser page of another site."""
+async def current_principal(request: Request) -> Principal:
+    """Raises Unauthorized, or Forbidden for a browser page of another site. A coroutine, to be run here and not in a
+    thread."""
     refuse_foreign_pages(request)
-    settings = services.settings
+    settings = services_of(request).settings
     if settings.auth == "local":
         return Principal(LOCAL_OWNER)
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")

@@ -67,6 +67,45 @@ def as_json(value: Any, status: int = 200) -> Response:  # any msgspec value
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
+@router.post("/chat/{chat_id}/completion", response_model=None)
+async def complete(
+    chat_id: ChatId,
+    body: Completion,
+    who: CurrentPrincipal,
+    services: CurrentServices,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> Response:
+    """Continue the chat. `stream` answers with the run's events; `async` with 202 once the job is queued."""
+    run = await services.turns.start(who.owner, _turn_request(chat_id, body, idempotency_key))
+    headers = {"x-run-id": run.id}
+    if body.mode == "async":
+        return JSONResponse({"run_id": run.id, "status": run.status}, 202, headers)
+    return EventStream(await services.runs.follow(who.owner, run.id), headers=headers)
+
+
+def _turn_request(chat_id: str, body: Completion, key: str | None) -> TurnRequest:
+    message = body.message
+    sent_parent = message is not None and "parent_id" in message.model_fields_set
+    return TurnRequest(
+        # A message is its own key: the client made its id. A regenerate has none unless the client sends one.
+        key=message_key(message.id) if message else f"header:{key or new_id()}",
+        chat_id=chat_id,
+        model=body.model,
+        message_id=message.id if message else None,
+        content=message.content if message else None,
+        parent_id=message.parent_id if message and sent_parent else "leaf",
+        regenerate=body.regenerate,
+        sampling=Sampling(
+            temperature=body.temperature,
+            top_p=body.top_p,
+            max_tokens=body.max_tokens,
+            seed=body.seed,
+            stop=tuple(body.stop) if body.stop else None,
+        ),
+        mode=body.mode,
+    )
+
+
 @router.post("/chat", status_code=201)
 async def open_chat(body: OpenChat, who: CurrentPrincipal, services: CurrentServices) -> Response:
     if body.model:
@@ -134,45 +173,6 @@ async def delete_chat(chat_id: ChatId, who: CurrentPrincipal, services: CurrentS
         await services.runs.stop(who.owner, chat.active_run)
     await services.store.delete_chat(who.owner, chat_id)
     return Response(status_code=204)
-
-
-@router.post("/chat/{chat_id}/completion", response_model=None)
-async def complete(
-    chat_id: ChatId,
-    body: Completion,
-    who: CurrentPrincipal,
-    services: CurrentServices,
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
-) -> Response:
-    """Continue the chat. `stream` answers with the run's events; `async` with 202 once the job is queued."""
-    run = await services.turns.start(who.owner, _turn_request(chat_id, body, idempotency_key))
-    headers = {"x-run-id": run.id}
-    if body.mode == "async":
-        return JSONResponse({"run_id": run.id, "status": run.status}, 202, headers)
-    return EventStream(await services.runs.follow(who.owner, run.id), headers=headers)
-
-
-def _turn_request(chat_id: str, body: Completion, key: str | None) -> TurnRequest:
-    message = body.message
-    sent_parent = message is not None and "parent_id" in message.model_fields_set
-    return TurnRequest(
-        # A message is its own key: the client made its id. A regenerate has none unless the client sends one.
-        key=message_key(message.id) if message else f"header:{key or new_id()}",
-        chat_id=chat_id,
-        model=body.model,
-        message_id=message.id if message else None,
-        content=message.content if message else None,
-        parent_id=message.parent_id if message and sent_parent else "leaf",
-        regenerate=body.regenerate,
-        sampling=Sampling(
-            temperature=body.temperature,
-            top_p=body.top_p,
-            max_tokens=body.max_tokens,
-            seed=body.seed,
-            stop=tuple(body.stop) if body.stop else None,
-        ),
-        mode=body.mode,
-    )
 
 
 @router.get("/chat/{chat_id}/stream", response_model=None)

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from functions.chat.messages import LoggedEvent
 
 PING = b": ping\n\n"
+DIRECT_SEND = "parley.send"  # in the scope: the server's own send, without what is wrapped around it
 HEADERS = {
     "cache-control": "no-store",
     "x-accel-buffering": "no",  # nginx would gather the stream into pages
@@ -50,7 +51,8 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        sending = asyncio.ensure_future(self._send_all(send))
+        # The start has gone through all layers; the frames need none of them.
+        sending = asyncio.ensure_future(self._send_all(scope.get(DIRECT_SEND, send)))
         leaving = asyncio.ensure_future(until_disconnect(receive))
         try:
             await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)

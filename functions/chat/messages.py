@@ -25,10 +25,11 @@ TERMINAL: frozenset[RunStatus] = frozenset({"completed", "stopped", "failed"})
 
 
 def new_id(at_ms: int | None = None) -> str:
-    """A UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then 74 random bits; sorts by time."""
-    ms = time.time_ns() // 1_000_000 if at_ms is None else at_ms
+    """A UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, 12 bits of their fraction (§6.2, method 3: a question
+    and its answer are often made in the same millisecond, and sort), then 62 random bits."""
+    ms, rest_ns = divmod(time.time_ns() if at_ms is None else at_ms * 1_000_000, 1_000_000)
     value = (ms & (2**48 - 1)) << 80 | 0x7 << 76
-    value |= (int.from_bytes(os.urandom(2)) & 0xFFF) << 64 | 0b10 << 62
+    value |= (rest_ns * 4096 // 1_000_000) << 64 | 0b10 << 62
     value |= int.from_bytes(os.urandom(8)) & (2**62 - 1)
     return str(UUID(int=value))
 

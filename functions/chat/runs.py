@@ -12,7 +12,8 @@ It knows nothing about models, guardrails or HTTP.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
@@ -27,11 +28,50 @@ from functions.chat.messages import (
 )
 from functions.errors import BadInput, Fenced, Overloaded
 from functions.ports import ChatStore
-from functions.settings import CHECKPOINT_TOKENS, PING_SECONDS, READER_POLL_SECONDS
+from functions.settings import (
+    BEAT_SECONDS,
+    CHECKPOINT_TOKENS,
+    CROWD_RUNS,
+    CROWDED_BEAT_SECONDS,
+    PING_SECONDS,
+    READER_POLL_SECONDS,
+)
 from functions.telemetry import log, log_fault
 
 FIRST_POLL_SECONDS = 0.05  # a reader of another process's run starts here and backs off to READER_POLL_SECONDS
 Clock = Callable[[], int]  # Unix milliseconds
+
+
+class _Beats:
+    """The beats of all runs of this process fall on one grid: they share a timer, and the store takes their
+    checkpoints together. 64 streams, one transaction."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[float, list[asyncio.Future[bool]]] = {}
+        self._step_s = BEAT_SECONDS
+
+    def keep_up_with(self, runs: int) -> None:
+        """A crowded process beats slower: a third less CPU, and nobody sees a fiftieth of a second."""
+        self._step_s = BEAT_SECONDS if runs < CROWD_RUNS else CROWDED_BEAT_SECONDS
+
+    def after(self, time: float, beat_s: float) -> float:
+        """The one nearest to `beat_s` after `time`."""
+        if beat_s < BEAT_SECONDS:
+            return time + beat_s
+        step_s = self._step_s
+        return round((time + max(beat_s, step_s)) / step_s) * step_s
+
+    def resolve(self, future: asyncio.Future[bool], at: float) -> None:
+        """At that beat."""
+        if at in self._waiting:
+            self._waiting[at].append(future)
+        else:
+            self._waiting[at] = [future]
+            future.get_loop().call_at(at, self._beat, at)
+
+    def _beat(self, at: float) -> None:
+        for future in self._waiting.pop(at):
+            _resolve(future, True)
 
 
 class RunLog:
@@ -42,7 +82,15 @@ class RunLog:
     """
 
     def __init__(
-        self, store: ChatStore, run: Run, events: Sequence[LoggedEvent], *, beat_s: float, lease_s: float, clock: Clock
+        self,
+        store: ChatStore,
+        run: Run,
+        events: Sequence[LoggedEvent],
+        *,
+        beats: _Beats,
+        beat_s: float,
+        lease_s: float,
+        clock: Clock,
     ):
         self.run = run
         self.events = list(events)  # durable, all of them, from seq 1
@@ -52,18 +100,21 @@ class RunLog:
         self.closed = False  # no more events will come from this process
         self.began = False  # a task that is cancelled before its first step runs no `finally`
         self._ending = False
-        self._store, self._beat_s, self._lease_s, self._clock = store, beat_s, lease_s, clock
+        self._store, self._lease_s, self._clock = store, lease_s, clock
+        self._beats, self._beat_s = beats, beat_s
         self._loop = asyncio.get_running_loop()
         self._pending: list[RunEvent] = []
         self._text: list[str] = []  # the tail of pending: one Delta in the making
         self._written = [e.event.text for e in events if isinstance(e.event, Delta)]
         self._tokens = 0
         self._timer: asyncio.TimerHandle | None = None  # of the next beat
-        self._is_storing = False
+        self._storing: asyncio.Future[bool] | None = None  # the one checkpoint under way
+        self._finishing: asyncio.Task[None] | None = None
         self._next_beat = 0.0
-        self._writing = asyncio.Lock()
+        self._due: asyncio.Future[bool] | None = None  # the work waits for the next beat
         self._waiters: list[asyncio.Future[bool]] = []
-        self.renewed_at = self._loop.time()
+        self._silence: asyncio.TimerHandle | None = None  # looks at times whether readers need a sign of life
+        self.renewed_at = self._published_at = self._loop.time()
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -92,52 +143,66 @@ class RunLog:
             self._tokens = 0
 
     def _schedule(self) -> None:
-        if self._timer is None and not self._is_storing:
-            self._timer = self._loop.call_later(self._until_beat(), self._beat)
-
-    def _until_beat(self) -> float:
-        """Seconds. The first text leaves at once; from then on all runs keep one beat, so that the store can take
-        their checkpoints together: 64 streams, one transaction."""
-        now = self._loop.time()
-        if now >= self._next_beat:
-            return 0.0
-        return self._beat_s - now % self._beat_s
+        if self._timer is None and self._storing is None and not self._ending:
+            # The first text leaves at once; from then on a beat apart.
+            delay = self._next_beat - self._loop.time()
+            self._timer = self._loop.call_later(max(0.0, delay), self._beat)
 
     def _beat(self) -> None:
-        self._timer, self._is_storing = None, True
-        self._loop.create_task(self._checkpoint()).add_done_callback(self._checkpointed)
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if not (self._storing or self._ending or self.closed):
+            self._checkpoint(self._lease_s)
 
-    def _checkpointed(self, task: asyncio.Task[None]) -> None:
-        self._is_storing = False
-        if task.cancelled():
+    def _checkpoint(self, lease_s: float) -> asyncio.Future[bool]:
+        """Hand to the store what is pending. A callback and no task: this runs once a beat for every run. The store
+        is not cancelled with the work: what it was given is numbered already."""
+        assert self._storing is None
+        self._seal_text()
+        batch, self._pending = self._numbered(self._pending), []
+        run, until = self.run, self._clock() + int(1000 * lease_s)
+        self._storing = asyncio.ensure_future(
+            self._store.append_events(run.owner, run.id, run.epoch, batch, lease_until_ms=until)
+        )
+        self._storing.add_done_callback(partial(self._stored, batch))
+        return self._storing
+
+    def _stored(self, batch: Sequence[LoggedEvent], storing: asyncio.Future[bool]) -> None:
+        self._storing = None
+        if storing.cancelled():
             return
-        if fault := task.exception():
+        if fault := storing.exception():
             self._lose(fault)
-        elif not self.closed and (self._pending or self._text):
-            self._schedule()
-
-    async def _checkpoint(self, *, lease_s: float | None = None) -> None:
-        async with self._writing:
-            if self.closed:
-                return
-            self._seal_text()
-            batch, self._pending = self._numbered(self._pending), []
-            until = self._clock() + int(1000 * (self._lease_s if lease_s is None else lease_s))
-            stop = await self._store.append_events(
-                self.run.owner, self.run.id, self.run.epoch, batch, lease_until_ms=until
-            )
-            self.renewed_at = self._loop.time()
-            self._next_beat = self.renewed_at + self._beat_s
-            self._publish(batch)
-        if stop:
+            return
+        self.renewed_at = self._loop.time()
+        self._next_beat = self._beats.after(self.renewed_at, self._beat_s)
+        self._publish(batch)
+        if storing.result():
             self.stop()
+        if not self.closed and (self._pending or self._text):
+            self._schedule()
+        elif self._due:
+            self._beats.resolve(self._due, self._next_beat)
+
+    async def paced(self) -> None:
+        """Until the next beat is due. What the node says meanwhile waits in its connection: so a run is woken, and
+        its guardrails run, once a beat and not once a token."""
+        self._due = self._loop.create_future()
+        if self.closed:
+            return
+        if not (self._pending or self._text or self._storing):
+            self._beats.resolve(self._due, self._next_beat)
+        await self._due
 
     def _numbered(self, events: Sequence[RunEvent]) -> list[LoggedEvent]:
         first = len(self.events) + 1
         return [LoggedEvent.of(seq, event) for seq, event in enumerate(events, first)]
 
     def _publish(self, batch: Sequence[LoggedEvent]) -> None:
-        self.events.extend(batch)
+        if batch:
+            self.events.extend(batch)
+            self._published_at = self._loop.time()
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             _resolve(waiter, True)
@@ -158,35 +223,46 @@ class RunLog:
         """The one end, under a shield: everything durable is done before a reader sees the terminal event.
         Raises Fenced."""
         self._ending = True
-        await asyncio.shield(asyncio.create_task(self._finish(run, events, answer)))
+        self._finishing = asyncio.create_task(self._finish(run, events, answer))
+        await asyncio.shield(self._finishing)
 
     async def _finish(self, run: Run, events: Sequence[RunEvent], answer: Message | None) -> None:
-        async with self._writing:
-            if self.closed:
-                raise Fenced("This run is owned by another worker now.")
-            self._seal_text()
-            batch = self._numbered([*self._pending, *events])
-            run = msgspec.structs.replace(run, last_seq=batch[-1].seq)
-            await self._store.finish_run(run.owner, run, batch, answer)
-            self._pending, self.run = [], run
-            self._publish(batch)
-            self.close()
+        await self._settled()
+        if self.closed:
+            raise Fenced("This run is owned by another worker now.")
+        self._seal_text()
+        batch = self._numbered([*self._pending, *events])
+        run = msgspec.structs.replace(run, last_seq=batch[-1].seq)
+        await self._store.finish_run(run.owner, run, batch, answer)
+        self._pending, self.run = [], run
+        self._publish(batch)
+        self.close()
+
+    async def _settled(self) -> None:
+        """Until no checkpoint is under way."""
+        while self._storing is not None:
+            await asyncio.wait([self._storing])
 
     async def release(self) -> None:
         """Shutting down: store what is pending and give the lease back, so that another worker need not wait."""
-        with suppress(Fenced):
-            await self._checkpoint(lease_s=0)
+        if self._finishing:
+            await asyncio.wait([self._finishing])
+        await self._settled()
+        if not self.closed:
+            await asyncio.wait([self._checkpoint(lease_s=0)])
         self.close()
 
-    async def renew(self) -> None:
-        try:
-            await self._checkpoint()
-        except Exception as fault:  # an edge: the run is lost to this process, whatever the reason
-            self._lose(fault)
+    def renew(self) -> None:
+        """A checkpoint now, unless one is under way."""
+        self._beat()
 
     def close(self) -> None:
         self.closed = True
         self._publish(())
+        if self._silence:
+            self._silence.cancel()
+        if self._due:
+            _resolve(self._due, True)
 
     def stop(self) -> None:
         """Ask the work to stop; it keeps what it has and ends as `stopped`."""
@@ -197,19 +273,29 @@ class RunLog:
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    async def wait(self, seconds: float) -> bool:
-        """Until something is published (True) or the time is up (False). A future and a timer, no task: this
-        runs once a beat for every reader."""
+    @property
+    def has_ended(self) -> bool:
+        return bool(self.events) and isinstance(self.events[-1].event, TERMINAL_EVENTS)
+
+    async def wait(self) -> bool:
+        """Until something is published (True), or nothing was for PING_SECONDS (False). Only a future: this runs
+        once a beat for every reader. One that is cancelled is forgotten at the next beat."""
         future: asyncio.Future[bool] = self._loop.create_future()
         self._waiters.append(future)
-        timer = self._loop.call_later(seconds, _resolve, future, False)
-        try:
-            return await future
-        finally:
-            timer.cancel()
-            if not future.done() or not future.result():
-                with suppress(ValueError):
-                    self._waiters.remove(future)
+        if self._silence is None:
+            self._silence = self._loop.call_later(PING_SECONDS, self._break_silence)
+        return await future
+
+    def _break_silence(self) -> None:
+        """One timer a run, set anew when it has rung."""
+        left_s = self._published_at + PING_SECONDS - self._loop.time()
+        self._silence = None
+        if left_s > 0 and not self.closed:
+            self._silence = self._loop.call_later(left_s, self._break_silence)
+            return
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            _resolve(waiter, False)
 
 
 class Runs:
@@ -222,7 +308,7 @@ class Runs:
     def __init__(self, store: ChatStore, *, worker: str, beat_s: float, lease_s: float, clock: Clock) -> None:
         self.worker, self.lease_s, self.clock = worker, lease_s, clock
         self.takeover: Callable[[str, str], Awaitable[bool]] | None = None
-        self._store, self._beat_s = store, beat_s
+        self._store, self._beat_s, self._beats = store, beat_s, _Beats()
         self._live: dict[str, RunLog] = {}
         self._renewals: asyncio.Task[None] | None = None
         self._closing = False
@@ -237,8 +323,17 @@ class Runs:
 
     def start(self, run: Run, events: Sequence[LoggedEvent], work: Callable[[RunLog], Awaitable[None]]) -> RunLog:
         """Run `work` in a task of its own; it belongs to the run, not to any connection."""
-        run_log = RunLog(self._store, run, events, beat_s=self._beat_s, lease_s=self.lease_s, clock=self.clock)
+        run_log = RunLog(
+            self._store,
+            run,
+            events,
+            beats=self._beats,
+            beat_s=self._beat_s,
+            lease_s=self.lease_s,
+            clock=self.clock,
+        )
         self._live[run.id] = run_log
+        self._beats.keep_up_with(len(self._live))
         run_log.task = asyncio.create_task(self._work(run_log, work), name=f"run {run.id}")
         if self._renewals is None or self._renewals.done():
             self._renewals = asyncio.create_task(self._renew_leases(), name="leases")
@@ -257,13 +352,16 @@ class Runs:
             run_log.close()
             if self._live.get(run_log.run.id) is run_log:  # it may have been claimed again meanwhile
                 del self._live[run_log.run.id]
+            self._beats.keep_up_with(len(self._live))
 
     async def _renew_leases(self) -> None:
         """A run that waits (a GPU wakes, a tool is slow) writes nothing; its lease is kept alive here."""
         while self._live:
             await asyncio.sleep(self.lease_s / 3)
             due = asyncio.get_running_loop().time() - self.lease_s / 3
-            await asyncio.gather(*(r.renew() for r in list(self._live.values()) if r.renewed_at < due))
+            for run_log in self._live.values():
+                if run_log.renewed_at < due:
+                    run_log.renew()
 
     # -- readers ---------------------------------------------------------------------------------------------
 
@@ -291,9 +389,21 @@ class Runs:
 
     async def _follow(self, owner: str, run_id: str, after: int) -> AsyncGenerator[Sequence[LoggedEvent], None]:
         while not self._closing:
-            live = self._mine(owner, run_id)
-            source = self._follow_live(live, after) if live else self._follow_stored(owner, run_id, after)
-            async with aclosing(source) as batches:
+            if live := self._mine(owner, run_id):
+                live.readers += 1
+                try:
+                    # When it is closed and was not ended, it was fenced or released: the store knows how it goes on.
+                    while not live.closed or len(live.events) > after:
+                        news = live.events[after:]  # seq n stands at index n - 1
+                        if news or not await live.wait():
+                            yield news
+                            after += len(news)
+                    if live.has_ended:
+                        return
+                finally:
+                    live.readers -= 1
+                continue
+            async with aclosing(self._follow_stored(owner, run_id, after)) as batches:
                 async for batch in batches:
                     yield batch
                     if batch:
@@ -306,21 +416,6 @@ class Runs:
     def _mine(self, owner: str, run_id: str) -> RunLog | None:
         live = self._live.get(run_id)
         return live if live and live.run.owner == owner and not live.closed else None
-
-    @staticmethod
-    async def _follow_live(live: RunLog, after: int) -> AsyncGenerator[Sequence[LoggedEvent], None]:
-        live.readers += 1
-        try:
-            while True:
-                if batch := live.events[after:]:  # seq n stands at index n - 1
-                    after = batch[-1].seq
-                    yield batch
-                elif live.closed:
-                    return  # fenced or released: the store knows how it goes on
-                elif not await live.wait(PING_SECONDS):
-                    yield ()
-        finally:
-            live.readers -= 1
 
     async def _follow_stored(self, owner: str, run_id: str, after: int) -> AsyncGenerator[Sequence[LoggedEvent], None]:
         pause, quiet = FIRST_POLL_SECONDS, 0.0

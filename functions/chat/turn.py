@@ -324,7 +324,9 @@ class Turns:
             return
         waited_from = 0
         async with aclosing(
-            self._gateway.stream(run.model, prompt, sampling, session_id=run.chat_id or run.id, prefix=prefix)
+            self._gateway.stream(
+                run.model, prompt, sampling, session_id=run.chat_id or run.id, prefix=prefix, pace=run_log.paced
+            )
         ) as stream:
             async for item in stream:
                 match item:
@@ -400,11 +402,7 @@ class Turns:
         if run.prompt is not None:
             return run.prompt
         assert run.chat_id and run.user_message_id
-        chat, path, profile = await asyncio.gather(
-            self._store.get_chat(run.owner, run.chat_id),
-            self._store.read_path(run.owner, run.chat_id, run.user_message_id),
-            self._store.get_profile(run.owner),
-        )
+        chat, path, profile = await self._store.read_context(run.owner, run.chat_id, run.user_message_id)
         built = await self._fit(run, chat, profile, context.readable(path))
         progress.left_out = built.left_out
         return built.messages

@@ -17,7 +17,7 @@ import random
 import string
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -49,6 +49,9 @@ COUNTS_AT_ONCE = 8
 READ_BUFFER_BYTES = 64 * 1024  # aiohttp stops reading the socket at twice this
 PROBLEM_BYTES = 64 * 1024
 DRAIN_SECONDS = 0.05  # between [DONE] and the end of the body, so that the connection can be used again
+
+
+Pace = Callable[[], Awaitable[None]]
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
@@ -187,8 +190,11 @@ class Gateway:
         *,
         session_id: str,
         prefix: str = "",
+        pace: Pace | None = None,
     ) -> AsyncGenerator[Waiting | Token | End, None]:
-        """One answer. With `prefix`, only what comes after it: the node continues the half-written message."""
+        """One answer. With `prefix`, only what comes after it: the node continues the half-written message. After
+        the first text `pace` is waited for before each read: whoever shows text in beats need not be woken for
+        every token."""
         ask = _Ask(model=model, messages=messages, sampling=sampling, session_id=session_id, prefix=prefix)
         patience = _Patience(self._limits, self._now)
         tried: set[Node] = set()
@@ -196,7 +202,7 @@ class Gateway:
             node = self._choose(model, session_id, tried)
             try:
                 with node.working():
-                    async with _Answer(self._request(node, ask), self._limits) as answer:
+                    async with _Answer(self._request(node, ask), self._limits, pace) as answer:
                         while not await answer.is_open():
                             # Some hosts hold a request while the node starts, instead of refusing it.
                             if node.state != "warm" and patience.is_notice_due("waking"):
@@ -335,8 +341,9 @@ class _Answer:
     Plain coroutines, not generators, and nothing set up per token: this is the loop that costs.
     """
 
-    def __init__(self, request: Coroutine[Any, Any, aiohttp.ClientResponse], limits: Limits) -> None:
+    def __init__(self, request: Coroutine[Any, Any, aiohttp.ClientResponse], limits: Limits, pace: Pace | None) -> None:
         self._opening = asyncio.create_task(request)
+        self._pace = pace
         self._limits = limits
         self._reply = Reply()
         self._shown = False
@@ -366,6 +373,8 @@ class _Answer:
     async def read(self) -> Token | None:
         """The next text; None when the answer is whole. Raises _NotYet if it broke before the first, else our error."""
         reply, watchdog = self._reply, self._watchdog
+        if self._shown and self._pace and not reply.done:
+            await self._pace()
         watchdog.since = watchdog.clock()
         while not reply.done:
             frames = reply.frames

@@ -327,7 +327,7 @@ async def test_a_cancelled_caller_does_not_undo_its_write(opener: Opener, owner:
     run, _ = await stores[0].begin_turn(owner, a_turn(owner, None))
     run = await claimed(stores[0], owner, run)
 
-    task = asyncio.create_task(
+    task = asyncio.ensure_future(
         stores[0].append_events(owner, run.id, run.epoch, deltas(2, "said"), lease_until_ms=9)
     )  # fmt: skip
     await asyncio.sleep(0)  # it has queued its write, and waits
