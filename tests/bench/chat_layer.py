@@ -11,13 +11,13 @@ Four ways to the same engine, in alternating rounds of one run, so that a noisy 
 
 What is printed:
 
-    added to the first text   from the request to the first text, less the same of `direct` in the same round
-    CPU/token                 of the server process, user and system, all threads, in the middle of a long answer
-    with its request          the CPU of the whole long answer, with all that a request costs, over its tokens
-    of naive                  the same as a share of the naive server's in the same round
-    CPU/request               of an answer of one token
-    before the first token    CPU of a request while the engine still thinks
-    late at the end           the last byte, against the engine's own plan
+    first text   from the request to the first text, less the same of `direct` in the same round; all arrive together
+    CPU/token    of the server process, user and system, all threads, in the middle of long answers
+    +request     the CPU of long answers, with all that their requests cost, over their tokens
+    of naive     the figure before as a share of the naive server's in the same round
+    CPU/request  of an answer of one token; `early` is the part before that token, while the engine still thinks
+    late         the last byte of a long answer, against the engine's own plan
+    RSS          in the middle of a long round; `/stream` is what it grew by
 
 Every stream's text is checked to the letter. Only the ratios mean something on another machine. The server has one
 core, generator and engine another; each server is a process of its own and is ended with the run.
@@ -213,15 +213,15 @@ class Options:
     tokens: int = 150
     tps: float = 50.0
     store: str = "sqlite"
-    json: Path | None = None
 
 
 async def measure(options: Options) -> list[Way]:
     """All rounds of all ways; what they have shown stands in them. Raises Broken when an answer was not whole."""
     server_core, own_core = cores()
-    os.sched_setaffinity(0, own_core)
     most = max(options.streams)
     async with AsyncExitStack() as stack:
+        stack.callback(os.sched_setaffinity, 0, os.sched_getaffinity(0))
+        os.sched_setaffinity(0, own_core)
         upstream = await stack.enter_async_context(Upstream())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parley-bench-")))
         store = f"sqlite:///{folder / 'parley.db'}" if options.store == "sqlite" else options.store
@@ -338,19 +338,19 @@ def _percentile(values: Sequence[float], percent: int) -> float:
 
 RAW = ("first_ms", "request_ms", "token_us", "answer_us", "late_ms", "early_ms")
 COLUMNS = (
-    ("streams", "{0.streams:>7}"),
-    ("server", "{0.way:<10}"),
-    ("added to first text, p50", "{0.added_p50_ms:>7.1f} ms"),
-    ("p99", "{0.added_p99_ms:>6.1f} ms"),
-    ("CPU/token", "{0.token_us:>6.1f} µs"),
-    ("of naive", "{0.token_of_naive:>7.2f}×"),
-    ("with its request", "{0.answer_us:>6.1f} µs"),
-    ("of naive", "{0.answer_of_naive:>7.2f}×"),
-    ("CPU/request", "{0.request_ms:>5.2f} ms"),
-    ("before the first token", "{0.early_ms:>5.2f} ms"),
-    ("late at the end", "{0.late_ms:>5.0f} ms"),
-    ("RSS", "{0.rss_mb:>4.0f} MB"),
-    ("a stream", "{0.stream_kb:>4.0f} kB"),
+    ("streams", "{0.streams}"),
+    ("server", "{0.way}"),
+    ("first text p50", "{0.added_p50_ms:.1f} ms"),
+    ("p99", "{0.added_p99_ms:.1f} ms"),
+    ("CPU/token", "{0.token_us:.1f} µs"),
+    ("of naive", "{0.token_of_naive:.2f}"),
+    ("+request", "{0.answer_us:.1f} µs"),
+    ("of naive", "{0.answer_of_naive:.2f}"),
+    ("CPU/request", "{0.request_ms:.2f} ms"),
+    ("early", "{0.early_ms:.2f} ms"),
+    ("late", "{0.late_ms:.0f} ms"),
+    ("RSS", "{0.rss_mb:.0f} MB"),
+    ("/stream", "{0.stream_kb:.0f} kB"),
 )
 
 
@@ -364,7 +364,7 @@ def table(rows: Sequence[Figures]) -> str:
 
 def _cell(shape: str, row: Figures) -> str:
     try:
-        return shape.format(row).strip()
+        return shape.format(row)
     except TypeError:  # None: not measured here
         return "–"
 
@@ -383,14 +383,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--streams: from 1 to {NODE_QUEUE}, the requests that one node takes at a time")
     if asked.tokens < 2 or asked.rounds < 1 or asked.tps <= 0:
         parser.error("--tokens must be 2 or more, --rounds 1 or more, --tps above 0")
-    options = Options(streams, asked.rounds, asked.tokens, asked.tps, asked.store, asked.json)
+    options = Options(streams, asked.rounds, asked.tokens, asked.tps, asked.store)
     began = time.perf_counter()
     ways = uvloop.run(measure(options))
     rows = figures(ways, options)
     sys.stdout.write(f"{table(rows)}\n\nEvery stream arrived whole. {time.perf_counter() - began:.0f} s.\n")
-    if options.json:
+    if asked.json:
         rounds = {way.name: {name: getattr(way, name) for name in RAW} for way in ways}
-        options.json.write_text(json.dumps({"figures": [asdict(row) for row in rows], "rounds": rounds}) + "\n")
+        asked.json.write_text(json.dumps({"figures": [asdict(row) for row in rows], "rounds": rounds}) + "\n")
 
 
 if __name__ == "__main__":

@@ -69,8 +69,9 @@ def serving(
             raise RuntimeError(f"the {what} server did not start")
         yield Process(process.pid, int(line))
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:
