@@ -86,8 +86,15 @@ class _Exchange(asyncio.Protocol):
             self.done.set_result(None)  # `Reply` finds out what is missing
 
 
-async def fire(address: Address, requests: Sequence[bytes], *, before: Callable[[], None] | None = None) -> list[Reply]:
-    """All requests together, each on its own connection. `before` is called when all of them stand."""
+async def fire(
+    address: Address,
+    requests: Sequence[bytes],
+    *,
+    before: Callable[[], None] | None = None,
+    spread_s: float = 0.0,
+) -> list[Reply]:
+    """All requests together, or evenly over `spread_s`, each on its own connection. `before` is called when all of
+    them stand."""
     loop = asyncio.get_running_loop()
     exchanges = [(await loop.create_connection(_Exchange, *address))[1] for _ in requests]
     await asyncio.sleep(0.03)  # the server has accepted them all
@@ -97,6 +104,8 @@ async def fire(address: Address, requests: Sequence[bytes], *, before: Callable[
     for exchange, request in zip(exchanges, requests, strict=True):
         sent.append(time.perf_counter())
         exchange.transport.write(request)
+        if spread_s:
+            await asyncio.sleep(spread_s / len(requests))
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await asyncio.gather(*(exchange.done for exchange in exchanges))
@@ -138,9 +147,7 @@ def check_native(reply: Reply, wanted: str) -> dict[str, Any]:
         raise Broken(f"events {numbers}")
     logged = [json.loads(lines[2][6:]) for lines in events]
     text = "".join(event["text"] for event in logged if event["type"] == "delta")
-    if text != wanted:
-        raise Broken(f"{len(text)} of {len(wanted)} characters: …{text[-100:]!r}")
-    if logged[-1]["type"] != "done" or logged[-1]["message"]["content"] != wanted:
-        raise Broken(f"ended with {str(logged[-1])[:300]}")
+    if text != wanted or logged[-1]["type"] != "done" or logged[-1]["message"]["content"] != wanted:
+        raise Broken(f"{len(text)} of {len(wanted)} characters: …{text[-100:]!r}, ended with {str(logged[-1])[:500]}")
     message: dict[str, Any] = logged[-1]["message"]
     return message

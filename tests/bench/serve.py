@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
@@ -35,7 +35,7 @@ def _parley() -> Any:
     from functions.inference.nodes import Node
     from functions.services import Services, open_services, open_store
     from functions.settings import Settings
-    from functions.workers.embedded import work
+    from functions.workers.embedded import working
 
     telemetry.configure("WARNING")
     settings = Settings()
@@ -45,14 +45,8 @@ def _parley() -> Any:
     async def opened() -> AsyncIterator[Services]:
         if settings.store_url.startswith("dynamodb://"):
             await (await open_store(settings.store_url, create=True)).close()
-        async with open_services(settings, [node]) as services:
-            worker = asyncio.create_task(work(services))
-            try:
-                yield services
-            finally:
-                worker.cancel()
-                with suppress(asyncio.CancelledError):
-                    await worker
+        async with open_services(settings, [node]) as services, working(services):
+            yield services
 
     return create_app(opened)
 
