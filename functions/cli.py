@@ -15,6 +15,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -201,7 +202,7 @@ def _checkup(data: Path | None) -> Iterator[tuple[str, bool, bool, str]]:
     yield f"Store {url.split('?')[0]}", True, True, ""
     sign_in = settings.auth == "local" or bool(settings.access_tokens)
     yield f"Sign-in: {settings.auth}", sign_in, True, "Make an access token with `parley token NAME`."
-    has_modal = shutil.which("modal") is not None
+    has_modal = find_spec("modal") is not None
     yield "Modal client (deploys to serverless GPUs)", has_modal, False, "uv sync --extra modal, then `modal setup`."
     yield (
         "AWS SAM (deploys the HTTP side to Lambda)",
