@@ -26,6 +26,7 @@ Table = Mapping[str, Any]
 
 HERE = Path(__file__).parent
 HELD_OUT_ONE_IN = 8
+FAMILY = 4  # a template with fewer readings is taught whole: nothing else would tell what it means
 MOST_TURNS = 4  # the chat template keeps four turns, so nothing longer needs teaching
 
 
@@ -68,6 +69,11 @@ def is_held_out(question: str) -> bool:
         return False
     digest = blake2b(question.casefold().encode(), digest_size=4).digest()
     return int.from_bytes(digest) % HELD_OUT_ONE_IN == 0
+
+
+def is_kept_back(template: str, question: str) -> bool:
+    has_family = "{" in template or len(expand(template)) >= FAMILY
+    return has_family and is_held_out(question)
 
 
 def other(language: Language) -> Language:
@@ -142,10 +148,11 @@ class Corpus:
     def phrasing(self, templates: list[str], fill: Callable[[str], str] = str) -> str:
         """A reading from the wanted side of the split; `fill` puts words into the {slots}."""
         for _ in range(400):
-            question = fill(self.rng.choice(expand(self.rng.choice(templates))))
-            if is_held_out(question) == self.held_out:
+            template = self.rng.choice(templates)
+            question = fill(self.rng.choice(expand(template)))
+            if is_kept_back(template, question) == self.held_out:
                 return question
-        return question  # a rule with very few phrasings has none on this side
+        return question  # none on this side of the split
 
     # ------------------------------------------------------------ turns from intents.toml
 
@@ -250,12 +257,22 @@ class Corpus:
         return Turn("echo", language, question, phrase, is_exact=True)
 
     def phrase(self, language: Language) -> str:
+        """Short and plain: a model of this size copies a few common words, not a paragraph."""
+        words = [self.plain_word(language) for _ in range(self.rng.choice((1, 1, 2, 2, 3)))]
         if language == "zh":
-            return self.salad("zh", self.rng.randint(1, 3)).strip("，的和")
-        words = [self.word(self.rng.choice(("noun", "adj", "verb")), "en") for _ in range(self.rng.randint(1, 4))]
-        words += [made_up(self.rng)] if self.rng.random() < 0.3 else []
+            return "".join(words[:2])
         text = " ".join(words)
         return self.rng.choice((text, text, text.capitalize(), text.title()))
+
+    def plain_word(self, language: Language) -> str:
+        chance = self.rng.random()
+        if chance < 0.06 and language == "en":
+            return made_up(self.rng)
+        if chance < 0.5:
+            return self.rng.choice(story_words(language))
+        table: Table = self.words["unknown"]
+        text: str = table[("adjs" if language == "en" else "nouns") + suffix(language)]
+        return self.rng.choice([*text.split(";"), *GREETINGS[language]])
 
     def sum(self, language: Language) -> Turn:
         table: Table = self.words["sums"]
@@ -367,24 +384,51 @@ def answers_of(table: Table, language: Language) -> list[str]:
     return [answer.strip() for answer in table["answer" + suffix(language)]]
 
 
-def readings() -> Iterator[tuple[str, Language, str]]:
-    """Every (intent, language, phrasing) of intents.toml."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    intent: str
+    language: Language
+    question: str
+    is_kept_back: bool
+
+
+def readings() -> Iterator[Reading]:
+    """Every phrasing in intents.toml."""
     languages: tuple[Language, ...] = ("en", "zh")
     for name, table in load("intents.toml")["intents"].items():
         for language in languages:
             for template in table["ask" + suffix(language)]:
-                yield from ((name, language, question) for question in expand(template))
+                for question in expand(template):
+                    yield Reading(name, language, question, is_kept_back(template, question))
 
 
 def conflicts() -> list[str]:
     """Phrasings that two intents claim; a model cannot learn both."""
     owner: dict[str, str] = {}
-    return [f"{q}: {owner[q]}, {name}" for name, _, q in readings() if owner.setdefault(q, name) != name]
+    return [
+        f"{reading.question}: {owner[reading.question]}, {reading.intent}"
+        for reading in readings()
+        if owner.setdefault(reading.question, reading.intent) != reading.intent
+    ]
 
 
 # ---------------------------------------------------------------- how people really type
 
 HABITS: Table = load("words.toml")["habits"]
+GREETINGS: Mapping[Language, tuple[str, ...]] = {
+    "en": (
+        "hello",
+        "world",
+        "hello world",
+        "good morning",
+        "thank you",
+        "i love you",
+        "banana",
+        "test",
+        "one two three",
+    ),
+    "zh": ("你好", "谢谢", "早上好", "我爱你", "你好世界", "一二三", "测试", "香蕉"),
+}
 SYLLABLES: list[str] = HABITS["syllables"].split()
 
 

@@ -6,6 +6,7 @@ Three kinds of questions: held-out phrasings of what it was taught (tests hold i
 and probes.toml, written freely by hand: an honest look at how far it reaches beyond its templates.
 """
 
+import random
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from functions.inference.tiny.corpus import Corpus, Language, Message, Turn, answers_of, is_held_out, load
+from functions.inference.tiny.corpus import Corpus, Language, Message, answers_of, is_held_out, load, readings, vary
 
 MODEL = Path(__file__).with_name("parley-tiny.gguf")
 CONTEXT = 2048
@@ -56,22 +57,17 @@ class Case:
     accepted: frozenset[str]
 
 
-def accepted_answers(corpus: Corpus, turn: Turn) -> frozenset[str]:
-    """Where several answers were taught, each of them is right."""
-    if turn.intent not in corpus.intents:
-        return frozenset({turn.answer})
-    return frozenset(answers_of(corpus.intents[turn.intent], turn.language))
-
-
-def held_out(turns: int, seed: int = 11) -> Iterator[Case]:
-    """Every intent in both languages, in turn, then the rules; as people type them, slips and all."""
-    corpus = Corpus(seed, held_out=True)
-    languages: tuple[Language, Language] = ("en", "zh")
-    names = [(name, language) for name in corpus.intents for language in languages]
-    for index in range(turns):
-        turn = corpus.taught_about(*names[index % len(names)])
-        if is_held_out(turn.question):  # some intents have short phrasings only, and those are all taught
-            yield Case(turn.intent, corpus.messages(turn)[:1], accepted_answers(corpus, turn))
+def held_out(count: int, seed: int = 11) -> Iterator[Case]:
+    """Every intent in both languages, in turn; as people type them, slips and all."""
+    rng, intents = random.Random(seed), load("intents.toml")["intents"]
+    families: dict[tuple[str, Language], list[str]] = {}
+    for reading in readings():
+        if reading.is_kept_back:
+            families.setdefault((reading.intent, reading.language), []).append(reading.question)
+    for index in range(count):
+        name, language = list(families)[index % len(families)]
+        question = vary(rng, rng.choice(families[name, language]), language)
+        yield Case(name, [{"role": "user", "content": question}], frozenset(answers_of(intents[name], language)))
 
 
 def ruled(turns: int, seed: int = 12) -> Iterator[Case]:

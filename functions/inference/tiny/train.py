@@ -4,7 +4,7 @@
 # ///
 """Trains parley-tiny from nothing and writes it as a quantised GGUF that llama.cpp runs.
 
-    python train.py --minutes 40 --out parley-tiny.gguf
+    python train.py --minutes 55 --out parley-tiny.gguf
 
 Four steps, in this order below: tokenizer, batches, model (a small Qwen3, in plain PyTorch), training; then the export.
 An interrupted training continues from its checkpoint; `--export` writes the GGUF from the checkpoint as it is.
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +115,9 @@ def vocabulary_text(seed: int) -> Iterator[str]:
 # In a short answer (a sum, a name, an echo) every token decides something, so it is kept whole and weighs more.
 OPENING_TOKENS, SHORT_TOKENS = 10, 32
 DECIDING_TOKENS, DECIDING_WEIGHT, SHORT_WEIGHT = 3, 5.0, 3.0
-OPENINGS, EXCHANGES = 0.6, 0.25  # shares: one turn cut short, a turn with its follow-up cut short; the rest are chats
+# Shares: one turn cut short; a turn and its follow-up cut short; an answer in pieces; the rest are whole chats.
+OPENINGS, EXCHANGES, PIECES = 0.45, 0.2, 0.2
+PIECE_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +129,19 @@ class Example:
 class Encoder:
     def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.encode = cache(lambda text: tokenizer.encode(text, add_special_tokens=False).ids)
+        self.tokenizer = tokenizer
         self.encode_once = lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+        self.encode = cache(self.encode_once)
 
     def chat(self, messages: list[Message]) -> Example:
         tokens: list[int] = []
         weights: list[float] = []
-        for index, message in enumerate(messages):
-            is_last = index == len(messages) - 1
+        for message in messages:
             ids = [START, *self.encode(message["role"] + "\n")]
             new = [0.0] * len(ids)
             if message["role"] == "user":
                 question = [*self.encode_once(message["content"]), END]
                 ids, new = ids + question, new + [0.0] * len(question)
-            elif is_last and self.rng.random() < 0.15:
-                before, after = self.cut(message["content"])
-                ids, new = [*ids, *before, *after, END], new + [0.0] * len(before) + [1.0] * (len(after) + 1)
             else:
                 answer = [*self.encode(message["content"]), END]
                 ids, new = ids + answer, new + deciding(len(answer))
@@ -151,19 +150,39 @@ class Encoder:
         return Example(tokens, weights)
 
     def opening(self, messages: list[Message]) -> Example:
-        asked = []
-        for message in messages[:-1]:
-            asked += [START, *self.encode(message["role"] + "\n"), *self.encode_once(message["content"]), END]
-            asked += self.encode("\n")
-        asked += [START, *self.encode("assistant\n")]
+        asked = self.asked(messages)
         said = [*self.encode(messages[-1]["content"]), END]
         kept = said if len(said) <= SHORT_TOKENS else said[:OPENING_TOKENS]
         return Example(asked + kept, [0.0] * len(asked) + deciding(len(said))[: len(kept)])
 
-    def cut(self, answer: str) -> tuple[list[int], list[int]]:
-        """A half-written answer: a takeover continues from any character, also from the middle of a token."""
-        at = self.rng.randrange(len(answer) + 1)
-        return self.encode_once(answer[:at]), self.encode_once(answer[at:])
+    def asked(self, messages: list[Message]) -> list[int]:
+        """All but the last answer."""
+        tokens: list[int] = []
+        for message in messages[:-1]:
+            tokens += [START, *self.encode(message["role"] + "\n"), *self.encode_once(message["content"]), END]
+            tokens += self.encode("\n")
+        return [*tokens, START, *self.encode("assistant\n")]
+
+    def pieces(self, messages: list[Message]) -> Example:
+        """An answer cut at random characters, each piece tokenized by itself: a half-written answer ends anywhere, also
+        inside a token. What follows a cut is taught until it is back in step with the whole answer's tokens; the odd
+        tokens before a cut are read but not taught, or the model would learn to write them."""
+        asked, answer = self.asked(messages), messages[-1]["content"]
+        in_step = set(self.tokenizer.encode(answer, add_special_tokens=False).offsets)
+        count = min(len(answer) - 1, 1 + len(answer) // PIECE_CHARS)
+        cuts = [0, *sorted(self.rng.sample(range(1, len(answer)), count)), len(answer)] if count else [0, len(answer)]
+        tokens: list[int] = []
+        weights: list[float] = []
+        for start, stop in pairwise(cuts):
+            encoding = self.tokenizer.encode(answer[start:stop], add_special_tokens=False)
+            is_resuming = start > 0
+            for at, (first, last) in enumerate(encoding.offsets):
+                is_in_step = (start + first, start + last) in in_step
+                resumes = is_resuming and (at == 0 or not is_in_step)
+                is_resuming = is_resuming and not is_in_step
+                weights.append(SHORT_WEIGHT if resumes else float(is_in_step))
+            tokens += encoding.ids
+        return Example([*asked, *tokens, END], [0.0] * len(asked) + [*weights, 1.0])
 
 
 def deciding(length: int) -> list[float]:
@@ -179,6 +198,8 @@ def examples(corpus: Corpus, encoder: Encoder) -> Iterator[Example]:
             yield encoder.opening(corpus.chat()[:2])
         elif chance < OPENINGS + EXCHANGES:
             yield encoder.opening(corpus.exchange())
+        elif chance < OPENINGS + EXCHANGES + PIECES:
+            yield encoder.pieces(corpus.chat()[:2])
         else:
             yield encoder.chat(corpus.chat())
 
@@ -470,7 +491,7 @@ def write_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=40, help="CPU minutes in all, over all continuations")
+    parser.add_argument("--minutes", type=float, default=55, help="CPU minutes in all, over all continuations")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("parley-tiny.gguf"))
