@@ -15,7 +15,7 @@ What is printed:
     CPU/token    of the server process, user and system, all threads, in the middle of long answers
     +request     the CPU of long answers, with all that their requests cost, over their tokens
     of naive     the figure before as a share of the naive server's in the same round
-    CPU/request  of an answer of one token; `early` is the part before that token, while the engine still thinks
+    CPU/request  of an answer of two tokens; `early` is the part before the first, while the engine still thinks
     late         the last byte of a long answer, against the engine's own plan
     RSS          in the middle of a long round; `/stream` is what it grew by
 
@@ -58,7 +58,7 @@ QUESTIONS = (
     "Now put all of it into one short story for a child, in plain words.",
 )
 SYSTEM = "You are Parley, a helpful assistant. Answer in the language of the question."
-SINGLE_REPEATS = 6  # at one stream a round is this many requests, one after the other
+SINGLE_REPEATS = 5  # at one stream a round is this many requests, one after the other
 
 
 # -- the ways to the engine ----------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ class Way:
     check: Callable[[Reply, str], Any]
     process: Process | None = None
     first_ms: dict[int, list[list[float]]] = field(default_factory=dict)  # of each round
-    request_ms: dict[int, list[float]] = field(default_factory=dict)  # CPU of a request with one token
+    request_ms: dict[int, list[float]] = field(default_factory=dict)  # CPU of a request with two tokens
     token_us: dict[int, list[float]] = field(default_factory=dict)  # CPU of a token in the middle of a long answer
     answer_us: dict[int, list[float]] = field(default_factory=dict)  # CPU of a long answer, over its tokens
     late_ms: dict[int, list[float]] = field(default_factory=dict)  # the median end of long answers, against the plan
@@ -162,10 +162,11 @@ async def _round(
 
 
 async def _short_round(upstream: Upstream, way: Way, streams: int) -> None:
+    """When the first text comes. The second, and the end, come late enough not to stand in the others' way."""
     first_ms, cpu_s = [], 0.0
-    repeats = SINGLE_REPEATS if streams == 1 else 1
+    repeats, tps = (SINGLE_REPEATS, 50.0) if streams == 1 else (1, 10.0)
     for _ in range(repeats):
-        replies, used = await _round(upstream, way, streams, Plan(tokens=1, prefill_s=PREFILL_SECONDS))
+        replies, used = await _round(upstream, way, streams, Plan(tokens=2, tps=tps, prefill_s=PREFILL_SECONDS))
         first_ms += [1000 * reply.first_text_s() for reply in replies]
         cpu_s += used
     way.first_ms.setdefault(streams, []).append(first_ms)

@@ -16,7 +16,7 @@ from typing import cast
 
 MODEL = "bench-model"
 PROSE = (
-    "a small town on the coast keeps its clock in the old tower and every morning the keeper climbs the stairs to wind "
+    "the small town on the coast keeps its clock in the old tower , every morning the keeper climbs the stairs to wind "
     "it while the boats leave the harbour , the bakers open their doors and the first light falls on the square where "
     "people have met since 1869 to talk about the weather , the price of fish and the long winter that is behind them"
 )
