@@ -3,7 +3,7 @@
     python -m functions.inference.tiny.evaluate [MODEL.gguf]
 
 Three kinds of questions: held-out phrasings of what it was taught (tests hold it to these), chats with follow-ups,
-and probes.toml, written freely by hand: an honest look at how far it reaches beyond its templates.
+and probes.toml, written freely by hand: a look at how far it reaches beyond its templates.
 """
 
 import random
