@@ -110,6 +110,7 @@ class RunLog:
         self._timer: asyncio.TimerHandle | None = None  # of the next beat
         self._storing: asyncio.Future[bool] | None = None  # the one checkpoint under way
         self._finishing: asyncio.Task[None] | None = None
+        self._is_beating = False  # from the first text on: what comes before it, and it, leave at once
         self._next_beat = 0.0
         self._due: asyncio.Future[bool] | None = None  # the work waits for the next beat
         self._waiters: list[asyncio.Future[bool]] = []
@@ -138,6 +139,7 @@ class RunLog:
 
     def _seal_text(self) -> None:
         if self._text:
+            self._is_beating = True
             self._pending.append(Delta(text="".join(self._text)))
             self._text.clear()
             self._tokens = 0
@@ -176,7 +178,8 @@ class RunLog:
             self._lose(fault)
             return
         self.renewed_at = self._loop.time()
-        self._next_beat = self._beats.after(self.renewed_at, self._beat_s)
+        if self._is_beating:
+            self._next_beat = self._beats.after(self.renewed_at, self._beat_s)
         self._publish(batch)
         if storing.result():
             self.stop()
@@ -187,10 +190,11 @@ class RunLog:
 
     async def paced(self) -> None:
         """Until the next beat is due. What the node says meanwhile waits in its connection: so a run is woken, and
-        its guardrails run, once a beat and not once a token."""
-        self._due = self._loop.create_future()
-        if self.closed:
+        its guardrails run, once a beat and not once a token. No wait before the first text: the guardrails may have
+        held back the beginning of it."""
+        if self.closed or not (self._is_beating or self._text):
             return
+        self._due = self._loop.create_future()
         if not (self._pending or self._text or self._storing):
             self._beats.resolve(self._due, self._next_beat)
         await self._due
