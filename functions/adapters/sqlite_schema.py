@@ -8,6 +8,7 @@ The file and its -wal and -shm (which SQLite gives the same mode) are readable b
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from functions.adapters.rules import says
@@ -105,15 +106,32 @@ def open_file(path: Path) -> sqlite3.Connection:
         path.chmod(0o600)
     except OSError as exc:
         raise ParleyError(f"The store's file cannot be opened for writing: {exc.strerror}.") from exc
+    deadline = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            return _open(path)
+        except sqlite3.OperationalError as exc:
+            # Two processes make one new file: who turns WAL on needs it alone, and SQLite does not wait for that.
+            if exc.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise _unusable(exc) from exc
+            if time.monotonic() > deadline:
+                raise _unusable(exc) from exc
+            time.sleep(0.02)
+        except sqlite3.Error as exc:
+            raise _unusable(exc) from exc
+
+
+def _unusable(error: sqlite3.Error) -> ParleyError:
+    return ParleyError(f"The store's file is no usable SQLite database ({error}).")
+
+
+def _open(path: Path) -> sqlite3.Connection:
     db = _connect(path)
     try:
         _set_up(db, writes=True)
         if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise ParleyError("The store needs a local disk: SQLite's WAL mode does not work on this file system.")
         migrate(db)
-    except sqlite3.Error as exc:
-        db.close()
-        raise ParleyError(f"The store's file is no usable SQLite database ({exc}).") from exc
     except BaseException:
         db.close()
         raise

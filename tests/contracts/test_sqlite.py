@@ -288,3 +288,22 @@ async def test_the_frequent_statements_go_through_indexes(tmp_path: Path) -> Non
         assert "SCAN runs" not in plan(statement, values)
     assert "SCAN jobs" not in plan("SELECT id FROM jobs WHERE due_ms <= ? ORDER BY due_ms, id LIMIT 1", [1])
     db.close()
+
+
+def test_processes_that_make_one_new_file_at_the_same_moment_all_get_it(tmp_path: Path) -> None:
+    """Turning WAL on needs the file alone, and SQLite's busy timeout does not cover it."""
+    opens = (
+        "import sys; from pathlib import Path; from functions.adapters.sqlite_schema import open_file; "
+        "sys.stdin.readline(); open_file(Path(sys.argv[1])).close()"
+    )
+    for n in range(5):
+        command = [sys.executable, "-c", opens, str(tmp_path / f"{n}.db")]
+        racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+        for racer in racers:
+            assert racer.stdin
+            racer.stdin.write(b"go\n")
+            racer.stdin.flush()
+
+        said = [racer.communicate(timeout=30)[1] for racer in racers]
+
+        assert [racer.returncode for racer in racers] == [0] * 4, said
