@@ -294,11 +294,15 @@ def test_processes_that_make_one_new_file_at_the_same_moment_all_get_it(tmp_path
     """Turning WAL on needs the file alone, and SQLite's busy timeout does not cover it."""
     opens = (
         "import sys; from pathlib import Path; from functions.adapters.sqlite_schema import open_file; "
-        "sys.stdin.readline(); open_file(Path(sys.argv[1])).close()"
+        "print(flush=True); sys.stdin.readline(); open_file(Path(sys.argv[1])).close()"
     )
-    for n in range(5):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    for n in range(10):
         command = [sys.executable, "-c", opens, str(tmp_path / f"{n}.db")]
-        racers = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+        racers = [subprocess.Popen(command, **pipes) for _ in range(6)]
+        for racer in racers:
+            assert racer.stdout
+            racer.stdout.readline()  # it has imported everything
         for racer in racers:
             assert racer.stdin
             racer.stdin.write(b"go\n")
@@ -306,4 +310,4 @@ def test_processes_that_make_one_new_file_at_the_same_moment_all_get_it(tmp_path
 
         said = [racer.communicate(timeout=30)[1] for racer in racers]
 
-        assert [racer.returncode for racer in racers] == [0] * 4, said
+        assert [racer.returncode for racer in racers] == [0] * 6, said
