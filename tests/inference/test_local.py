@@ -375,7 +375,6 @@ def test_what_ships_is_pinned() -> None:
 # -- what ships ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not TINY_MODEL.exists(), reason="parley-tiny is not built")
 async def test_the_tiny_model_answers(open_gateway: OpenGateway) -> None:
     engine = LocalEngine(Choice(path=TINY_MODEL, model=ServedModel(id="parley-tiny", demo=True), why=""))
     await engine.start()
