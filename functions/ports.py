@@ -1,7 +1,8 @@
-"""The four ports. Two adapter families stand behind them (SQLite, DynamoDB) under one contract suite.
+"""The ports. Two adapter families stand behind them (SQLite, DynamoDB) under one contract suite.
 
 The owner comes first in every method: there is no way to find anything by its id alone, so another user's
-chat, run or message is simply not there. The one exception is the job queue, whose jobs carry their owner.
+chat, run or message is simply not there. The exceptions belong to the house and to no user: the job queue and the
+ledger, whose entries carry their owner, and the registry of nodes.
 
 Writes that can race are conditional; the docstring says what the loser sees.
 """
@@ -10,7 +11,20 @@ from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from functions.chat.messages import Chat, Job, LoggedEvent, Message, Page, Profile, QueuedJob, Run, Struct
+from functions.chat.messages import (
+    Chat,
+    Job,
+    JoinedNode,
+    LoggedEvent,
+    Message,
+    NodeUse,
+    Page,
+    Profile,
+    QueuedJob,
+    Run,
+    Sighting,
+    Struct,
+)
 
 
 class NewTurn(Struct, frozen=True, kw_only=True):
@@ -195,3 +209,39 @@ class JobQueue(Protocol):
 
     async def delay_job(self, queued: QueuedJob, *, at_ms: int) -> None:
         """Not now: deliver again at `at_ms`. Quietly nothing when the receipt is stale."""
+
+
+class NodeRegistry(Protocol):
+    """What all processes together know of the nodes: who has joined, how each was last seen, how long starts took."""
+
+    async def put_node(self, node: JoinedNode) -> None:
+        """Insert or replace by name: a heartbeat is the same record with a later `expires_ms`. `joined_ms` is the
+        first one's for as long as the record has not expired."""
+
+    async def list_nodes(self, *, now_ms: int) -> tuple[JoinedNode, ...]:
+        """Those that have not expired, by name."""
+
+    async def drop_node(self, name: str) -> None:
+        """It leaves; quietly nothing when it is not there."""
+
+    async def put_sighting(self, sighting: Sighting) -> None:
+        """Kept per node: the one with the latest `seen_ms` wins, whoever comes last."""
+
+    async def list_sightings(self) -> tuple[Sighting, ...]:
+        """The last of every node that was seen within the last day, by name."""
+
+    async def record_wake(self, node: str, *, at_ms: int, took_ms: int) -> None:
+        """A start that ended well at `at_ms`. Kept for 90 days."""
+
+    async def read_wakes(self, node: str, *, limit: int) -> tuple[int, ...]:
+        """How long the last starts took, in milliseconds, the newest first."""
+
+
+class Ledger(Protocol):
+    """Every use of a node, of every owner: a batch is shared, so what one owes depends on all of them."""
+
+    async def record_use(self, use: NodeUse) -> None:
+        """Keep it for 400 days; the same `id` again changes nothing."""
+
+    async def read_uses(self, *, from_ms: int, to_ms: int) -> tuple[NodeUse, ...]:
+        """Those with from_ms <= asked_ms < to_ms, by `asked_ms`, then `id`."""

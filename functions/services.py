@@ -22,12 +22,12 @@ from functions.guardrails.policy import Policy, load_policy
 from functions.guardrails.validators import InputGuard, build_input_guard
 from functions.inference.gateway import Gateway
 from functions.inference.nodes import Node
-from functions.ports import ChatStore, Counter, JobQueue, VectorStore
+from functions.ports import ChatStore, Counter, JobQueue, Ledger, NodeRegistry, VectorStore
 from functions.settings import BEAT_SECONDS, CHECKPOINT_SECONDS, Settings
 
 
-class Store(ChatStore, VectorStore, Counter, JobQueue, Protocol):
-    """One adapter that is all four ports; both families are."""
+class Store(ChatStore, VectorStore, Counter, JobQueue, NodeRegistry, Ledger, Protocol):
+    """One adapter that is all the ports; both families are."""
 
 
 @dataclass(frozen=True, slots=True)

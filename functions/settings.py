@@ -7,8 +7,9 @@ The limits below the class are constants, not settings: they are part of the con
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # -- limits: name, value, and the reason where it is not plain ----------------------------------------------------
@@ -25,11 +26,30 @@ CHECKPOINT_SECONDS = 0.250
 CHECKPOINT_TOKENS = 64
 LEASE_SECONDS = 15.0
 READER_POLL_SECONDS = 0.5
-NODE_QUEUE = 64
+NODE_QUEUE = 64  # requests that wait for a place at a node, beyond those it works on
+NODE_HEARTBEAT_SECONDS = 10.0
+NODE_EXPIRES_SECONDS = 35.0  # three heartbeats may be lost
 RUN_SECONDS = 15 * 60.0
 RUN_LOG_SECONDS = 7 * 24 * 3600.0  # the answer itself is a message, and stays
 HOLD_BACK_CHARS = 160
 STORED_ITEM_BYTES = 300 * 1024
+
+
+class NodeSetting(BaseModel):
+    """One model server, as an operator names it in `PARLEY_NODES`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")]  # of its OpenAI wire, …/v1
+    name: str = ""
+    models: tuple[str, ...] = ()  # empty: whatever it says it serves
+    api_key: str | None = Field(default=None, repr=False)
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    gpu: str = ""  # a name of the price table (inference/pricing.py)
+    usd_per_hour: Annotated[float, Field(ge=0)] | None = None  # None: what the table says of `gpu`
+    serverless: bool | None = None  # None: by its host name
+    idle_seconds: Annotated[float, Field(gt=0)] = 300.0  # a serverless one's scale-down window
+    slots: Annotated[int, Field(ge=0)] = 0  # requests it works on at once; 0: the gateway's default
 
 
 class Settings(BaseSettings):
@@ -46,6 +66,10 @@ class Settings(BaseSettings):
     model_url: str | None = None
     model_api_key: str | None = Field(default=None, repr=False)
     model_headers: dict[str, str] = Field(default_factory=dict, repr=False)  # e.g. Modal-Key and Modal-Secret
+    nodes: tuple[NodeSetting, ...] = ()  # more of them, as JSON
+    node_key: str = Field(default="", repr=False)  # who knows it may register a node, and is called with it
+    fallbacks: dict[str, str] = Field(default_factory=dict)  # model → the one that answers when it cannot
+    prewarm_usd_per_day: float = 1.0  # what typing may spend on waking GPUs; 0: it wakes none
     model: str | None = None
     model_hub: str = "https://huggingface.co"  # where the small model comes from; a mirror works as well
     system_prompt: str = "You are Parley, a helpful assistant. Answer in the language of the question."

@@ -60,8 +60,17 @@ class Timings(Struct, frozen=True, kw_only=True):
 
 
 class Cost(Struct, frozen=True, kw_only=True):
+    """What an answer cost on rented GPUs, by the rule of `inference/pricing.py`; `gpu_seconds` is the sum of its parts.
+
+    An estimate while the idle time that follows the answer is not over yet: then nobody knows who else will share it.
+    """
+
     gpu_seconds: float = 0.0
     cost_usd: float = 0.0
+    active_seconds: float = 0.0  # a share of the time in which the GPU worked
+    cold_start_seconds: float = 0.0  # a share of a start that was waited for
+    idle_seconds: float = 0.0  # a share of the time in which it was kept awake for nobody
+    is_estimate: bool = True
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -129,6 +138,57 @@ class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
     extra: dict[str, Any] = msgspec.field(default_factory=dict)  # the node's wire, not ours
 
 
+class NodeUse(Struct, frozen=True, kw_only=True):
+    """One run's use of one node, as the ledger keeps it; from these `inference/pricing.py` derives every cost.
+
+    Unix milliseconds. `began_ms` is None when the node never got to it (a start that was waited for in vain). The
+    price and the node's habits are those of that day: a new price does not rewrite history.
+    """
+
+    id: str = ""  # the same use recorded twice counts once
+    owner: str = ""
+    run_id: str | None = None  # None: a pre-warm, which somebody's typing asked for
+    chat_id: str | None = None
+    node: str
+    model: str
+    asked_ms: int
+    began_ms: int | None
+    ended_ms: int
+    was_cold: bool = False  # the GPU was started for this request, between `asked_ms` and `began_ms`
+    gpu: str = ""
+    usd_per_second: float = 0.0  # of one replica
+    idle_s: float = 0.0  # how long an unused replica stays awake
+    streams: int = 0  # requests that one replica works on at once; 0: there is only one replica
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class JoinedNode(Struct, frozen=True, kw_only=True):
+    """A model server that has registered itself, and keeps saying so: it is forgotten after `expires_ms`."""
+
+    name: str
+    url: str  # of its OpenAI wire, …/v1
+    models: tuple[str, ...] = ()  # empty: whatever it says it serves
+    gpu: str = ""
+    usd_per_hour: float = 0.0
+    slots: int = 0  # requests it works on at once; 0: the gateway's default
+    joined_ms: int
+    expires_ms: int
+
+
+NodeState = Literal["cold", "warming", "warm", "unreachable"]
+
+
+class Sighting(Struct, frozen=True, kw_only=True):
+    """What one process last saw of a node, for the others: nobody may ask a sleeping GPU how it is."""
+
+    node: str
+    state: NodeState
+    since_ms: int  # when it came into this state
+    seen_ms: int
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """One generation of one assistant message.
 
@@ -183,6 +243,7 @@ class StatusChanged(Event, frozen=True, kw_only=True, tag="status"):
     elapsed_ms: int
     eta_p50_ms: int | None = None
     eta_p90_ms: int | None = None
+    position: int | None = None  # in the queue, from 1
 
 
 class Delta(Event, frozen=True, kw_only=True, tag="delta"):

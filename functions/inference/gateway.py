@@ -24,13 +24,12 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from functions.chat.messages import Phase, Sampling, Struct
+from functions.chat.messages import NodeState, Phase, Sampling, Struct
 from functions.errors import NotFound, Overloaded, ParleyError, UpstreamError
 from functions.inference.nodes import (
     CONTEXT_TOKENS,
     ModelInfo,
     Node,
-    NodeState,
     ServedModel,
     keep_probing,
     probe,

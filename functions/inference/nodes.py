@@ -17,11 +17,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from functions.chat.messages import Struct
+from functions.chat.messages import NodeState, Struct
 
 NodeKind = Literal["unknown", "vllm", "llama.cpp", "openai"]
-NodeState = Literal["cold", "warming", "warm", "unreachable"]
-
 DEFAULT_MODEL = "default"  # what a node serves first, whatever it is called there
 CONTEXT_TOKENS = 4096  # assumed until the node has said
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=5)
