@@ -7,7 +7,7 @@ The limits below the class are constants, not settings: they are part of the con
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -43,6 +43,8 @@ class NodeSetting(BaseModel):
     url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")]  # of its OpenAI wire, …/v1
     name: str = ""
     models: tuple[str, ...] = ()  # empty: whatever it says it serves
+    task: Literal["chat", "embed", "moderate"] = "chat"  # what its models do
+    context_tokens: Annotated[int, Field(ge=0)] = 0  # 0: it says so itself, once it is awake
     api_key: str | None = Field(default=None, repr=False)
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     gpu: str = ""  # a name of the price table (inference/pricing.py)
