@@ -1,4 +1,4 @@
-"""The cloud store: all four ports on four DynamoDB tables.
+"""The cloud store: all the ports on four DynamoDB tables.
 
 Promises: what the ports promise, between any number of processes; nothing blocks the event loop; tables are made only
 when asked. Reads are strongly consistent, except the list of chats and the search for a due job, which go through an
@@ -20,12 +20,26 @@ from urllib.parse import parse_qs, urlsplit
 from functions.adapters import dynamo_chats as chats
 from functions.adapters import dynamo_counters as counters
 from functions.adapters import dynamo_jobs as jobs
+from functions.adapters import dynamo_ledger as ledger
+from functions.adapters import dynamo_nodes as nodes
 from functions.adapters import dynamo_runs as runs
 from functions.adapters import dynamo_vectors as vectors
 from functions.adapters.dynamo_calls import ask, no_tables
 from functions.adapters.dynamo_models import THREADS, Tables, bind
 from functions.adapters.rules import unavailable
-from functions.chat.messages import Chat, Job, LoggedEvent, Message, Page, Profile, QueuedJob, Run
+from functions.chat.messages import (
+    Chat,
+    Job,
+    JoinedNode,
+    LoggedEvent,
+    Message,
+    NodeUse,
+    Page,
+    Profile,
+    QueuedJob,
+    Run,
+    Sighting,
+)
 from functions.errors import BadInput
 from functions.ports import Hit, NewTurn
 
@@ -38,7 +52,7 @@ Blocking = Callable[Concatenate[Tables, P], T]
 
 
 class DynamoStore:
-    """ChatStore, VectorStore, Counter and JobQueue. Made by `open`."""
+    """All the ports. Made by `open`."""
 
     def __init__(self, tables: Tables, pool: ThreadPoolExecutor) -> None:
         self._tables = tables
@@ -190,6 +204,37 @@ class DynamoStore:
 
     async def delay_job(self, queued: QueuedJob, *, at_ms: int) -> None:
         await self._call(jobs.delay_job, queued, at_ms=at_ms)
+
+    # -- nodes --------------------------------------------------------------------------------------------------
+    async def put_node(self, node: JoinedNode) -> None:
+        await self._call(nodes.put_node, node)
+
+    async def list_nodes(self, *, now_ms: int) -> tuple[JoinedNode, ...]:
+        return await self._call(nodes.list_nodes, now_ms=now_ms)
+
+    async def drop_node(self, name: str) -> None:
+        await self._call(nodes.drop_node, name)
+
+    async def put_sighting(self, sighting: Sighting) -> None:
+        await self._call(nodes.put_sighting, sighting)
+
+    async def list_sightings(self) -> tuple[Sighting, ...]:
+        return await self._call(nodes.list_sightings)
+
+    async def record_wake(self, node: str, *, at_ms: int, took_ms: int) -> None:
+        await self._call(nodes.record_wake, node, at_ms=at_ms, took_ms=took_ms)
+
+    async def read_wakes(self, node: str, *, limit: int) -> tuple[int, ...]:
+        return await self._call(nodes.read_wakes, node, limit=limit)
+
+    # -- the ledger ---------------------------------------------------------------------------------------------
+    async def record_use(self, use: NodeUse) -> None:
+        await self._call(ledger.record_use, use)
+
+    async def read_uses(self, *, from_ms: int, to_ms: int) -> tuple[NodeUse, ...]:
+        days = ledger.days(from_ms=from_ms, to_ms=to_ms)
+        found = await asyncio.gather(*(self._call(ledger.read_day, day, from_ms=from_ms, to_ms=to_ms) for day in days))
+        return tuple(use for uses in found for use in uses)
 
 
 # -- opening ----------------------------------------------------------------------------------------------------

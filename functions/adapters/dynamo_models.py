@@ -10,13 +10,22 @@
     U#owner#R#run           Q                     the conversation the caller brought, if any
     U#owner#R#run           R                     the run: small, because each checkpoint rewrites it
     (of any of these)       Z#sk#tag#number       a part of an item that is too large for one
+    H#N                     J#name                the house: a node that has joined, until `expires`
+    H#N                     S#name                how a node was last seen; kept for a day
+    H#W#name                moment#random         a start of a node: how long it took; kept for 90 days
+    H#L#day                 moment#id             the ledger: one use of a node; kept for 400 days
+    H#U#id                  L                     this use is in the ledger; kept as long
 
-Owners and ids are escaped, so that no id can reach into another key. Nothing here does I/O except `bind`, which makes
-the client.
+The ledger is parted by the day (a number, from 1970) of `asked_ms`, so that a reader of one day reads no other; a day
+takes some 500 uses a second.
+
+Owners, ids and names are escaped, so that no id can reach into another key. Nothing here does I/O except `bind`, which
+makes the client.
 """
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from pynamodb.attributes import Attribute, BinaryAttribute, BooleanAttribute, TTLAttribute, UnicodeAttribute
@@ -92,6 +101,10 @@ class ChatItem(Model):
     run_id = UnicodeAttribute(null=True)
     key = UnicodeAttribute(null=True)
     until_ms = WholeNumber(null=True)
+    # A node that has joined, how one was seen, and how long a start took
+    joined_ms = WholeNumber(null=True)
+    seen_ms = WholeNumber(null=True)
+    took_ms = WholeNumber(null=True)
 
 
 class VectorItem(Model):
@@ -221,10 +234,47 @@ def events_sk(last_seq: int) -> str:
     return f"E#{last_seq:010}"
 
 
+def short(text: str) -> str:
+    """Safe, and never too long for a key: others choose it, so a long one is known by its hash."""
+    encoded = safe(text).encode()
+    return safe(text) if len(encoded) <= KEY_BYTES else f"#{hashlib.sha256(encoded).hexdigest()}"
+
+
 def key_sk(key: str) -> str:
-    """Clients choose their keys; a long one is known by its hash."""
-    encoded = safe(key).encode()
-    return f"I#{safe(key)}" if len(encoded) <= KEY_BYTES else f"I##{hashlib.sha256(encoded).hexdigest()}"
+    return f"I#{short(key)}"
+
+
+NODES_PK = "H#N"
+
+
+def joined_sk(name: str) -> str:
+    return f"J#{short(name)}"
+
+
+def sighting_sk(name: str) -> str:
+    return f"S#{short(name)}"
+
+
+def wakes_pk(node: str) -> str:
+    return f"H#W#{short(node)}"
+
+
+def day_pk(day: int) -> str:
+    return f"H#L#{day}"
+
+
+def use_pk(use_id: str) -> str:
+    return f"H#U#{short(use_id)}"
+
+
+def moment_sk(at_ms: int, name: str = "") -> str:
+    """Sorts by time. Without a name it stands before all of its moment."""
+    return f"{at_ms:015}#{short(name)}"
+
+
+def expires_after(at_ms: int) -> datetime:
+    """For DynamoDB, which deletes some time after it and counts in seconds."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=at_ms // 1000 + 1)
 
 
 def recent_key(owner: str, *, archived: bool) -> str:

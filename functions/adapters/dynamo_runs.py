@@ -24,6 +24,7 @@ from functions.adapters.dynamo_models import (
     chat_pk,
     chat_sk,
     events_sk,
+    expires_after,
     is_alive,
     key_sk,
     message_sk,
@@ -147,7 +148,7 @@ def _write_turn(t: Tables, owner: str, turn: NewTurn, run: Run) -> None:
     key = t.chat(owner_pk(owner), key_sk(turn.key), body_hash=turn.body_hash, run_id=run.id)
     if turn.key_expires_ms:
         key.until_ms = turn.key_expires_ms
-        key.expires = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=turn.key_expires_ms // 1000 + 1)
+        key.expires = expires_after(turn.key_expires_ms)
     writes.put("key", key, None if turn.replace_key else new | (t.chat.until_ms <= time.time_ns() // 1_000_000))
     if run.chat_id is not None:
         _write_turn_in_chat(t, owner, writes, turn, run)

@@ -12,11 +12,15 @@ from typing import Any
 
 import msgspec
 
-from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Run
+from functions.chat.messages import TERMINAL, Chat, LoggedEvent, NodeUse, Run
 from functions.errors import BadInput, Conflict, Fenced, NotFound, StoreUnavailable
 from functions.ports import NewTurn
 
 CHANGEABLE = frozenset({"title", "model", "system_prompt", "pinned", "archived", "active_leaf"})
+DAY_MS = 24 * 3600 * 1000
+SIGHTING_KEPT_MS = DAY_MS
+WAKE_KEPT_MS = 90 * DAY_MS
+USE_KEPT_MS = 400 * DAY_MS  # a year, and the month in which somebody asks about it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -126,6 +130,12 @@ def gcra(arrival_ms: int, *, interval_ms: int, burst: int, now_ms: int) -> tuple
     arrival = max(arrival_ms, now_ms)
     wait = arrival - now_ms - (burst - 1) * interval_ms
     return (wait, arrival_ms) if wait > 0 else (0, arrival + interval_ms)
+
+
+# -- the ledger -------------------------------------------------------------------------------------------------
+def check_use(use: NodeUse) -> None:
+    if not use.id:
+        raise ValueError("a use without an id would be taken for every other one without")
 
 
 # -- vectors ----------------------------------------------------------------------------------------------------

@@ -1,29 +1,48 @@
-"""The embedded store: all four ports on one SQLite file.
+"""The embedded store: all the ports on one SQLite file.
 
 Promises: what the ports promise, also when several processes use the file; nothing blocks the event loop; an awaited
 write survives `kill -9`, and a power cut may cost the last moments but never the file (see `sqlite_schema`). A read
-that starts after an awaited write sees it.
+that starts after an awaited write sees it. A file that is written to forgets what is out of date (`sqlite_sweep`).
 
 Here is only which thread does what: writes go to the one writer (`sqlite_writer`), reads to a reader. The SQL stands in
-`sqlite_chats`, `sqlite_runs`, `sqlite_jobs`, `sqlite_counters` and `sqlite_vectors`.
+`sqlite_chats`, `sqlite_runs`, `sqlite_jobs`, `sqlite_counters`, `sqlite_vectors`, `sqlite_nodes` and `sqlite_ledger`.
 """
 
 import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from functions.adapters import sqlite_chats as chats
 from functions.adapters import sqlite_counters as counters
 from functions.adapters import sqlite_jobs as jobs
+from functions.adapters import sqlite_ledger as ledger
+from functions.adapters import sqlite_nodes as nodes
 from functions.adapters import sqlite_runs as runs
 from functions.adapters import sqlite_vectors as vectors
+from functions.adapters.rules import SIGHTING_KEPT_MS
 from functions.adapters.sqlite_schema import open_file
+from functions.adapters.sqlite_sweep import SWEEP_MS, sweep
 from functions.adapters.sqlite_writer import Readers, Writer
-from functions.chat.messages import Chat, Job, LoggedEvent, Message, Page, Profile, QueuedJob, Run
+from functions.chat.messages import (
+    Chat,
+    Job,
+    JoinedNode,
+    LoggedEvent,
+    Message,
+    NodeUse,
+    Page,
+    Profile,
+    QueuedJob,
+    Run,
+    Sighting,
+)
+from functions.errors import StoreUnavailable
 from functions.ports import Hit, NewTurn
 
 P = ParamSpec("P")
@@ -31,19 +50,31 @@ T = TypeVar("T")
 Sql = Callable[Concatenate[sqlite3.Connection, P], T]
 
 
-class SqliteStore:
-    """ChatStore, VectorStore, Counter and JobQueue. Made by `open`; belongs to the event loop that opened it."""
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000
 
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+
+class SqliteStore:
+    """All the ports. Made by `open`; belongs to the event loop that opened it."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path, clock: Callable[[], int]) -> None:
         self._writer = Writer(db, asyncio.get_running_loop())
         self._readers = Readers(path)
+        self._clock = clock
+        self._sweep_at_ms = clock() + SWEEP_MS
+        self._sweeping: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, path: str | Path) -> Self:
-        """Open the file, or make it. Raises ParleyError when it cannot be used, e.g. because it is newer than us."""
+    async def open(cls, path: str | Path, *, clock: Callable[[], int] = _unix_ms) -> Self:
+        """Open the file, or make it. Raises ParleyError when it cannot be used, e.g. because it is newer than us.
+        `clock` gives Unix milliseconds; what is forgotten goes by it."""
         where = Path(path)
-        store = cls(await asyncio.to_thread(open_file, where), where)
-        await store._write(runs.forget_old_runs, time.time_ns() // 1_000_000)
+        store = cls(await asyncio.to_thread(open_file, where), where, clock)
+        try:
+            await store._sweep()
+        except BaseException:
+            await store.close()
+            raise
         return store
 
     async def close(self) -> None:
@@ -51,6 +82,8 @@ class SqliteStore:
         self._writer.finish()
         self._readers.finish()
         await asyncio.to_thread(self._join)
+        if self._sweeping is not None:
+            await self._sweeping
 
     def _join(self) -> None:
         self._writer.join()
@@ -61,10 +94,24 @@ class SqliteStore:
         await self._write(lambda db: db.execute("SELECT n FROM chats LIMIT 1").fetchone())
 
     async def _write(self, sql: Sql[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._writer.write(lambda db: sql(db, *args, **kwargs))
+        written = self._writer.write(lambda db: sql(db, *args, **kwargs))
+        if self._clock() >= self._sweep_at_ms:
+            self._sweep_at_ms = self._clock() + SWEEP_MS
+            self._sweeping = asyncio.create_task(self._sweep_quietly())
+        return await written
 
     async def _read(self, sql: Sql[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._readers.read(lambda db: sql(db, *args, **kwargs))
+
+    async def _sweep(self) -> None:
+        while await self._writer.write(partial(sweep, now_ms=self._clock())):
+            pass
+
+    async def _sweep_quietly(self) -> None:
+        """Nobody waits for it. When the file cannot be written now, e.g. because it is being closed, whoever writes
+        hears of it, and the next sweep has more to do."""
+        with suppress(StoreUnavailable):
+            await self._sweep()
 
     # -- chats --------------------------------------------------------------------------------------------------
     async def create_chat(self, owner: str, chat: Chat) -> None:
@@ -179,3 +226,32 @@ class SqliteStore:
 
     async def delay_job(self, queued: QueuedJob, *, at_ms: int) -> None:
         await self._write(jobs.delay_job, queued, at_ms=at_ms)
+
+    # -- nodes --------------------------------------------------------------------------------------------------
+    async def put_node(self, node: JoinedNode) -> None:
+        await self._write(nodes.put_node, node)
+
+    async def list_nodes(self, *, now_ms: int) -> tuple[JoinedNode, ...]:
+        return await self._read(nodes.list_nodes, now_ms=now_ms)
+
+    async def drop_node(self, name: str) -> None:
+        await self._write(nodes.drop_node, name)
+
+    async def put_sighting(self, sighting: Sighting) -> None:
+        await self._write(nodes.put_sighting, sighting)
+
+    async def list_sightings(self) -> tuple[Sighting, ...]:
+        return await self._read(nodes.list_sightings, since_ms=self._clock() - SIGHTING_KEPT_MS)
+
+    async def record_wake(self, node: str, *, at_ms: int, took_ms: int) -> None:
+        await self._write(nodes.record_wake, node, at_ms=at_ms, took_ms=took_ms)
+
+    async def read_wakes(self, node: str, *, limit: int) -> tuple[int, ...]:
+        return await self._read(nodes.read_wakes, node, limit=limit)
+
+    # -- the ledger ---------------------------------------------------------------------------------------------
+    async def record_use(self, use: NodeUse) -> None:
+        await self._write(ledger.record_use, use)
+
+    async def read_uses(self, *, from_ms: int, to_ms: int) -> tuple[NodeUse, ...]:
+        return await self._read(ledger.read_uses, from_ms=from_ms, to_ms=to_ms)

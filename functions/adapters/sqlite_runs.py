@@ -16,9 +16,8 @@ from functions.adapters import rules
 from functions.adapters.sqlite_chats import decode_chat, encode, find_chat, has_message, store_chat, store_message
 from functions.adapters.sqlite_jobs import put_job
 from functions.adapters.sqlite_writer import MERGED, CannotMerge
-from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Message, Run, new_id
+from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Message, Run
 from functions.ports import NewTurn
-from functions.settings import RUN_LOG_SECONDS
 
 _decode_run = msgspec.json.Decoder(Run).decode
 
@@ -132,15 +131,6 @@ def find_turn(db: sqlite3.Connection, owner: str, key: str, body_hash: str) -> R
     if db.execute(is_held, (owner, key, now_ms)).fetchone():
         raise rules.message_exists()
     return None
-
-
-def forget_old_runs(db: sqlite3.Connection, now_ms: int) -> None:
-    """Of runs that ended long ago the events go, and runs that belong to no chat go whole. A run's id is a UUIDv7: it
-    begins with the time."""
-    oldest = new_id(now_ms - int(1000 * RUN_LOG_SECONDS))
-    ended = "status NOT IN ('queued', 'running') AND id < ?"
-    db.execute(f"DELETE FROM runs WHERE chat IS NULL AND {ended}", (oldest,))  # noqa: S608  # our own constant
-    db.execute(f"DELETE FROM events WHERE run IN (SELECT n FROM runs WHERE {ended})", (oldest,))  # noqa: S608
 
 
 def _begin_in_chat(db: sqlite3.Connection, owner: str, turn: NewTurn) -> int:

@@ -20,6 +20,8 @@ STATEMENTS = 256  # kept prepared per connection
 
 # Text ids are unique within an owner only, so rows refer to each other by `n`. What changes at every checkpoint (runs)
 # is apart from what is large (run_bodies): SQLite rewrites whole rows.
+#
+# A migration never changes once it has been released: there are files that have made it.
 MIGRATIONS = (
     """
     CREATE TABLE chats (
@@ -70,6 +72,19 @@ MIGRATIONS = (
     CREATE TABLE vectors (
         n INTEGER PRIMARY KEY, collection INTEGER NOT NULL REFERENCES collections (n) ON DELETE CASCADE,
         id TEXT NOT NULL, vector BLOB NOT NULL, data BLOB NOT NULL, UNIQUE (collection, id));
+    """,
+    """
+    CREATE TABLE nodes (
+        name TEXT PRIMARY KEY, joined_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, data BLOB NOT NULL)
+        WITHOUT ROWID;
+    CREATE TABLE sightings (node TEXT PRIMARY KEY, seen_ms INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE wakes (
+        n INTEGER PRIMARY KEY, node TEXT NOT NULL, at_ms INTEGER NOT NULL, took_ms INTEGER NOT NULL);
+    CREATE INDEX wakes_of_node ON wakes (node, at_ms);
+
+    CREATE TABLE uses (
+        n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, asked_ms INTEGER NOT NULL, data BLOB NOT NULL);
+    CREATE INDEX uses_by_time ON uses (asked_ms, id);
     """,
 )
 

@@ -1,8 +1,10 @@
-"""Looks behind the port: what is really stored of an owner, whoever can still reach it."""
+"""Looks behind the port: what is really stored of an owner, whoever can still reach it; and a house without nodes."""
 
 import sqlite3
 
 from functions.adapters.dynamo import DynamoStore
+from functions.adapters.dynamo_calls import delete_all
+from functions.adapters.dynamo_models import NODES_PK, Tables
 from functions.adapters.sqlite import SqliteStore
 from tests.contracts.makers import Store
 
@@ -31,3 +33,13 @@ async def leftovers(store: Store, owner: str) -> list[str]:
             *(f"job {job.id}" for job in tables.jobs.scan()),
         ]
     )
+
+
+async def forget_nodes(store: Store) -> None:
+    """DynamoDB's tables are shared between tests, and nodes belong to no owner."""
+    if isinstance(store, DynamoStore):
+
+        def delete(tables: Tables) -> None:
+            delete_all(tables.chat, [(row.pk, row.sk) for row in tables.chat.query(NODES_PK)])
+
+        await store._call(delete)

@@ -6,8 +6,21 @@ from typing import Any, Protocol
 
 import msgspec
 
-from functions.chat.messages import Chat, Delta, LoggedEvent, Message, Run, RunJob, RunStarted, Stopped, new_id
-from functions.ports import ChatStore, Counter, JobQueue, NewTurn, VectorStore
+from functions.chat.messages import (
+    Chat,
+    Delta,
+    JoinedNode,
+    LoggedEvent,
+    Message,
+    NodeUse,
+    Run,
+    RunJob,
+    RunStarted,
+    Sighting,
+    Stopped,
+    new_id,
+)
+from functions.ports import ChatStore, Counter, JobQueue, Ledger, NewTurn, NodeRegistry, VectorStore
 
 T0 = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 NASTY = "é 🙂 中文 \0 \" \\ \n\r\u2028 %_ '); DROP TABLE chats; -- \U0010ffff"
@@ -22,8 +35,8 @@ def next_id() -> str:
     return new_id(next(_clock))
 
 
-class Store(ChatStore, VectorStore, Counter, JobQueue, Protocol):
-    """One adapter is all four ports."""
+class Store(ChatStore, VectorStore, Counter, JobQueue, NodeRegistry, Ledger, Protocol):
+    """One adapter is all the ports."""
 
 
 def at(seconds: float) -> datetime:
@@ -109,6 +122,30 @@ def the_end(seq: int) -> LoggedEvent:
 def ended(run: Run, **changes: Any) -> Run:
     values = {"status": "completed", "ended_at": at(120), "finish_reason": "stop"}
     return msgspec.structs.replace(run, **(values | changes))
+
+
+def a_node(name: str = "a", **changes: Any) -> JoinedNode:
+    values = {"name": name, "url": "http://10.0.0.7:8000/v1", "joined_ms": 1_000, "expires_ms": 36_000}
+    return JoinedNode(**(values | changes))
+
+
+def a_sighting(node: str, seen_ms: int, **changes: Any) -> Sighting:
+    values = {"node": node, "state": "warm", "since_ms": seen_ms - 5_000, "seen_ms": seen_ms}
+    return Sighting(**(values | changes))
+
+
+def a_use(asked_ms: int, **changes: Any) -> NodeUse:
+    values = {
+        "id": next_id(),
+        "owner": "somebody",
+        "run_id": next_id(),
+        "node": "a",
+        "model": "tiny",
+        "asked_ms": asked_ms,
+        "began_ms": asked_ms + 200,
+        "ended_ms": asked_ms + 3_000,
+    }
+    return NodeUse(**(values | changes))
 
 
 async def begun_chat(store: Store, owner: str, **changes: Any) -> tuple[Chat, Run]:
