@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 class WorkingHours:
     """Wall-clock hours of a place, `opens` included and `closes` not. Days count from Monday = 0; hours from 0 to 24.
 
-    Raises ValueError where no such time exists, and zoneinfo.ZoneInfoNotFoundError for an unknown time zone.
+    Raises ValueError where no such time exists. An unknown time zone is found out by `window`, with
+    zoneinfo.ZoneInfoNotFoundError: where these hours are merely named, there may be no time-zone database.
     """
 
     time_zone: str
@@ -30,10 +31,9 @@ class WorkingHours:
             raise ValueError(f"Working hours from {self.opens} to {self.closes} do not exist: 0 ≤ opens < closes ≤ 24.")
         if not set(self.days) <= set(range(7)):
             raise ValueError(f"Days are 0 (Monday) to 6 (Sunday), not {self.days}.")
-        ZoneInfo(self.time_zone)
 
     def window(self, now: datetime) -> tuple[datetime, datetime] | None:
-        """Today's opening and closing, in UTC; None on a day off. Today is the place's own, whatever `now`'s zone is."""
+        """Opening and closing of the place's own today, in UTC; None on a day off."""
         zone = ZoneInfo(self.time_zone)
         midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
         if midnight.weekday() not in self.days:
