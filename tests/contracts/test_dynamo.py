@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 
 from functions.adapters.dynamo import DynamoStore
 from functions.adapters.dynamo_calls import ATTEMPTS
+from functions.adapters.dynamo_models import Tables
+from functions.adapters.rules import DAY_MS
 from functions.chat.messages import Run, new_id
 from functions.errors import BadInput, Fenced, NotFound, ParleyError
 from functions.settings import STORED_ITEM_BYTES
@@ -19,12 +23,16 @@ from tests.contracts.inside import leftovers
 from tests.contracts.makers import (
     a_chat,
     a_message,
+    a_node,
+    a_sighting,
     a_turn,
+    a_use,
     begun_chat,
     claimed,
     deltas,
     ended,
     finished_chat,
+    next_id,
     the_answer,
     the_end,
 )
@@ -183,6 +191,49 @@ async def test_a_long_key_is_stored_by_its_hash(store: DynamoStore, owner: str) 
     assert results[2][0].id == results[0][0].id
 
 
+async def test_what_the_house_knows_of_its_nodes_expires(store: DynamoStore) -> None:
+    node, use, now_ms = next_id(), a_use(1_790_000_000_000), 1_790_000_000_000
+    await store.put_node(a_node(node, joined_ms=now_ms, expires_ms=now_ms + 35_000))
+    await store.put_sighting(a_sighting(node, now_ms))
+    await store.record_wake(node, at_ms=now_ms, took_ms=9)
+    await store.record_use(use)
+
+    def lives(tables: Tables) -> dict[str, timedelta]:
+        items = tables.chat.scan(tables.chat.pk.startswith("H#"))
+        born = datetime.fromtimestamp(now_ms / 1000, UTC)
+        return {f"{i.pk} {i.sk}": i.expires - born for i in items if {node, use.id} & {*f"{i.pk}#{i.sk}".split("#")}}
+
+    found = {key.replace(node, "node").replace(use.id, "use"): life for key, life in (await store._call(lives)).items()}
+
+    second, day = timedelta(seconds=1), timedelta(days=1)  # DynamoDB counts in seconds: the one in which it has expired
+    (wake,) = [key for key in found if key.startswith("H#W#")]
+    assert wake.startswith(f"H#W#node 00{now_ms}#")
+    assert found == {
+        "H#N J#node": timedelta(seconds=35) + second,
+        "H#N S#node": day + second,
+        wake: 90 * day + second,
+        f"H#L#{now_ms // DAY_MS} 00{now_ms}#use": 400 * day + second,
+        "H#U#use L": 400 * day + second,
+    }
+
+
+async def test_a_reader_of_the_ledger_asks_for_the_days_it_was_asked_for(store: DynamoStore, bad: BadProxy) -> None:
+    midnight = time.time_ns() // 1_000_000 // DAY_MS * DAY_MS
+    for from_ms, to_ms, queries in (
+        (midnight, midnight + DAY_MS, 1),
+        (midnight - 1, midnight + 1, 2),
+        (midnight - 2 * DAY_MS, midnight, 2),
+        (midnight, midnight, 0),
+        (midnight + 1, midnight, 0),
+        (0, 2**53, 403),  # today, 401 days before it (the first of them is not whole), and tomorrow
+    ):
+        before = bad.seen.count("Query")
+
+        await store.read_uses(from_ms=from_ms, to_ms=to_ms)
+
+        assert bad.seen.count("Query") - before == queries
+
+
 async def test_a_vector_too_large_for_an_item_is_refused(store: DynamoStore, owner: str) -> None:
     with pytest.raises(BadInput):
         await store.put_vectors(owner, "c", [("a", [1.0], {"text": "x" * 400_000})])
@@ -220,6 +271,19 @@ async def test_what_passes_by_itself_is_tried_again(store: DynamoStore, bad: Bad
     admitted = [await step(store.admit(owner, "k", interval_ms=10, burst=3, now_ms=0)) for _ in range(4)]
     assert admitted == [0, 0, 0, 10]
     await step(store.put_vectors(owner, "c", [("a", [1.0], {})]))
+    node, now_ms = f"node-{owner}", time.time_ns() // 1_000_000
+    use = a_use(now_ms)
+    await step(store.put_node(a_node(node)))
+    await step(store.put_node(a_node(node, joined_ms=90_000, expires_ms=99_000)))
+    await step(store.put_sighting(a_sighting(node, now_ms)))
+    await step(store.record_wake(node, at_ms=now_ms, took_ms=31_000))
+    await step(store.record_use(use))
+    joined = await step(store.list_nodes(now_ms=91_000))
+    assert [known.joined_ms for known in joined if known.name == node] == [90_000]
+    assert node in [sighting.node for sighting in await step(store.list_sightings())]
+    assert await step(store.read_wakes(node, limit=9)) == (31_000,)
+    assert use in await step(store.read_uses(from_ms=now_ms, to_ms=now_ms + 1))
+    await step(store.drop_node(node))
     await step(store.delete_chat(owner, chat.id))
     bad.faults = []
     assert await leftovers(store, owner) == []

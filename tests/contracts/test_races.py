@@ -1,6 +1,8 @@
 """Races proved by races: two instances on one stored state, many callers at once, repeated."""
 
 import asyncio
+import random
+import time
 from collections.abc import Awaitable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
@@ -10,13 +12,16 @@ import pytest
 from functions.chat.messages import Run, RunJob, new_id
 from functions.errors import Conflict, Fenced, NotFound
 from tests.contracts.conftest import Opener
-from tests.contracts.inside import leftovers
+from tests.contracts.inside import forget_nodes, leftovers
 from tests.contracts.makers import (
     LEASE_MS,
     Store,
     a_chat,
     a_message,
+    a_node,
+    a_sighting,
     a_turn,
+    a_use,
     begun_chat,
     claimed,
     deltas,
@@ -277,6 +282,52 @@ async def test_a_total_is_exact_under_a_race(stores: Stores, owner: str, _round:
     assert surprises(results) == []
     assert sorted(result for result in results if result is not None) == list(range(3, 31, 3))
     assert await stores[0].add(owner, "k", 0) == 30
+
+
+@pytest.mark.parametrize("_round", ROUNDS)
+async def test_the_latest_sighting_wins_in_any_order(stores: Stores, _round: int) -> None:
+    await forget_nodes(stores[0])
+    now_ms = time.time_ns() // 1_000_000
+    sightings = [a_sighting("a", now_ms - n, since_ms=n) for n in range(16)]
+    random.Random(_round).shuffle(sightings)
+
+    results = await race([stores[n % 2].put_sighting(sighting) for n, sighting in enumerate(sightings)])
+
+    assert surprises(results) == []
+    assert await stores[0].list_sightings() == (a_sighting("a", now_ms, since_ms=0),)
+
+
+@pytest.mark.parametrize("has_expired", [False, True])
+@pytest.mark.parametrize("_round", ROUNDS)
+async def test_a_node_joins_once_however_many_processes_say_so(stores: Stores, has_expired: bool, _round: int) -> None:
+    # Each heartbeat brings its own moment. Whichever of them is the first, nobody ever sees another.
+    await forget_nodes(stores[0])
+    if has_expired:
+        await stores[0].put_node(a_node(joined_ms=1_000, expires_ms=36_000))
+
+    async def beat(n: int) -> set[int]:
+        await stores[n % 2].put_node(a_node(joined_ms=50_000 + n, expires_ms=85_000 + n))
+        return {node.joined_ms for node in await stores[n % 2].list_nodes(now_ms=60_000)}
+
+    results = await race([beat(n) for n in range(12)])
+
+    assert surprises(results) == []
+    (seen,) = set[int]().union(*results)
+    assert seen >= 50_000
+    assert [node.joined_ms for node in await stores[0].list_nodes(now_ms=60_000)] == [seen]
+
+
+@pytest.mark.parametrize("_round", ROUNDS)
+async def test_a_use_recorded_by_many_counts_once(stores: Stores, _round: int) -> None:
+    use_id, day_ms = new_id(), 24 * 3600 * 1000
+    noon = (time.time_ns() // 1_000_000 // day_ms - 3) * day_ms + day_ms // 2
+    uses = [a_use(noon - n * (day_ms // 10), id=use_id) for n in range(10)]  # of two days
+
+    results = await race([stores[n % 2].record_use(use) for n, use in enumerate(uses)])
+
+    stored = await stores[0].read_uses(from_ms=noon - 2 * day_ms, to_ms=noon + 1)
+    assert surprises(results) == []
+    assert len([use for use in stored if use.id == use_id]) == 1
 
 
 async def test_a_total_starts_again_exactly_once(stores: Stores, owner: str) -> None:

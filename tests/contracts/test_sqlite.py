@@ -1,6 +1,7 @@
 """What only a file can do: its mode, its schema, other processes, and kill -9."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import sqlite3
@@ -12,11 +13,22 @@ from typing import Any
 
 import pytest
 
+from functions.adapters import sqlite_chats, sqlite_ledger, sqlite_runs, sqlite_sweep
 from functions.adapters.sqlite import SqliteStore
-from functions.adapters.sqlite_schema import MIGRATIONS
+from functions.adapters.sqlite_schema import MIGRATIONS, open_file
 from functions.chat.messages import new_id
 from functions.errors import Conflict, Fenced, ParleyError
-from tests.contracts.makers import a_chat, a_message, a_turn, begun_chat, claimed, deltas, finished_chat
+from tests.contracts.makers import (
+    a_chat,
+    a_message,
+    a_node,
+    a_turn,
+    a_use,
+    begun_chat,
+    claimed,
+    deltas,
+    finished_chat,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -77,6 +89,43 @@ async def test_a_file_of_a_newer_parley_is_refused_and_left_alone(tmp_path: Path
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
     db.close()
+
+
+async def test_a_file_of_the_first_schema_is_brought_forward_with_all_it_holds(
+    tmp_path: Path, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, chat = tmp_path / "parley.db", a_chat(title="of the first release")
+    turn = a_turn(owner, chat.id)
+
+    def release_one() -> None:
+        with monkeypatch.context() as released:
+            released.setattr("functions.adapters.sqlite_schema.MIGRATIONS", MIGRATIONS[:1])
+            db = open_file(path)
+        sqlite_chats.create_chat(db, owner, chat)
+        sqlite_runs.begin_turn(db, owner, turn)
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert tables.isdisjoint({"nodes", "sightings", "wakes", "uses"})
+        db.close()
+
+    await asyncio.to_thread(release_one)
+
+    for _ in range(2):  # brought forward, and then as it is
+        store = await SqliteStore.open(path)
+        assert (await store.get_chat(owner, chat.id)).title == "of the first release"
+        assert (await store.list_messages(owner, chat.id)).data == (turn.user_message,)
+        assert len(await store.read_events(owner, turn.run.id)) == 1
+        await store.put_node(a_node())
+        await store.record_use(use := a_use(1_000, id="once"))
+        assert await store.list_nodes(now_ms=2_000) == (a_node(),)
+        assert [kept.id for kept in await store.read_uses(from_ms=0, to_ms=2_000)] == [use.id]
+        await store.close()
+
+
+def test_what_has_been_released_of_the_schema_stays_as_it_is() -> None:
+    digests = [hashlib.sha256(migration.encode()).hexdigest() for migration in MIGRATIONS]
+
+    assert digests[0] == "a4d5ba54d52332bf884b02cef92703da78f7914c139c788043ede97c6d30887d"
 
 
 async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -273,8 +322,6 @@ async def test_a_locked_file_gives_a_clear_error_and_works_again(
 
 
 async def test_the_frequent_statements_go_through_indexes(tmp_path: Path) -> None:
-    from functions.adapters import sqlite_chats, sqlite_runs
-
     await (await SqliteStore.open(tmp_path / "parley.db")).close()
     db = sqlite3.connect(tmp_path / "parley.db")
 
@@ -286,6 +333,11 @@ async def test_the_frequent_statements_go_through_indexes(tmp_path: Path) -> Non
     for template, width in ((sqlite_runs._ADVANCE, 6), (sqlite_runs._INSERT, 4), (sqlite_runs._STOP_REQUESTED, 2)):
         statement, values = sqlite_runs._filled(template, width, [(None,) * width] * 64)
         assert "SCAN runs" not in plan(statement, values)
+    assert plan(sqlite_ledger.READ_USES, [1, 2]) == "SEARCH uses USING INDEX uses_by_time (asked_ms>? AND asked_ms<?)"
+    wakes = plan("SELECT took_ms FROM wakes WHERE node = ? ORDER BY at_ms DESC, n DESC LIMIT ?", ["a", 1])
+    assert wakes == "SEARCH wakes USING INDEX wakes_of_node (node=?)"
+    assert "SCAN runs" not in plan(sqlite_sweep.OLD_LOGS, ["", 1])
+    assert "SCAN events" not in plan(sqlite_sweep.OLD_LOGS, ["", 1])
     assert "SCAN jobs" not in plan("SELECT id FROM jobs WHERE due_ms <= ? ORDER BY due_ms, id LIMIT 1", [1])
     db.close()
 
