@@ -1,27 +1,20 @@
-/** What a reader can do. Each action asks the server and reports to the store; components call these and nothing else. */
+/** What a reader can do. Each action asks the server and reports to the store; components call these (and `models.ts`). */
 
 import { api, ApiError, dropSilentStreams, type ChatPatch, type Completion } from './api';
 import { draftOf, dropDraft, keepDraft } from './lib/drafts';
 import { newId } from './lib/ids';
 import { forgetAll } from './lib/stored';
+import { refreshModels } from './models';
+import { noticed, problemOf } from './noticed';
 import { follow, type Link } from './run';
 import { dispatch, state } from './store';
-import { childrenOf, newestLeaf } from './tree';
-import { isTerminal, PAGE, type Chat, type Message, type ModelInfo, type Problem } from './wire';
+import { childrenOf, newestLeaf, pathTo } from './tree';
+import { isTerminal, PAGE, type Chat, type Message, type ModelInfo, type Phase, type Problem, type UsageReport } from './wire';
 
 const now = (): number => performance.now();
 const threadOf = (id: string) => state.peek().threads[id] ?? null;
 
-// ---------------------------------------------------------------- errors and waiting
-
-const problemOf = (error: unknown): Problem =>
-  error instanceof ApiError ? error.problem : { code: 'client', message: String(error) };
-
-/** Every refusal passes here: a session that ended shows the sign-in page, wherever it was noticed. */
-function noticed(error: unknown): Problem {
-  if (error instanceof ApiError && error.status === 401) dispatch({ type: 'session', session: 'out' });
-  return problemOf(error);
-}
+// ---------------------------------------------------------------- waiting
 
 let wake: (() => void)[] = [];
 /** Sleeps, but not through the return of the network. */
@@ -91,30 +84,6 @@ export async function loadServer(): Promise<void> {
   }
 }
 
-/** Keeps the models' states fresh while somebody looks; it never wakes a GPU. */
-export async function refreshModels(): Promise<void> {
-  try {
-    dispatch({ type: 'server', server: await api.status() });
-  } catch (error) {
-    noticed(error);
-  }
-}
-
-const WATCH_MS = 60_000;
-const WATCH_WARMING_MS = 4_000;
-
-/** Looks again from time to time while the page is seen, and often while a model is waking. */
-export function watchModels(isSeen: () => boolean): void {
-  const isWarming = state.peek().server?.models.some((model) => model.state === 'warming') ?? false;
-  setTimeout(
-    async () => {
-      if (isSeen() && state.peek().session === 'in' && state.peek().online) await refreshModels();
-      watchModels(isSeen);
-    },
-    isWarming ? WATCH_WARMING_MS : WATCH_MS,
-  );
-}
-
 export function chooseModel(model: ModelInfo): void {
   dispatch({ type: 'model', model: model.id });
   const open = state.peek().open;
@@ -135,6 +104,15 @@ export async function saveInstructions(text: string): Promise<Problem | null> {
     return null;
   } catch (error) {
     return noticed(error);
+  }
+}
+
+/** What the caller's answers of the last 30 days have used. */
+export async function loadUsage(): Promise<{ report: UsageReport } | { problem: Problem }> {
+  try {
+    return { report: await api.usage() };
+  } catch (error) {
+    return { problem: noticed(error) };
   }
 }
 
@@ -253,6 +231,7 @@ export async function loadThread(id: string): Promise<void> {
     }
     if (detail.active_run !== null) attach(id, detail.active_run);
     else if (!following.has(id)) settleDraft(id);
+    void explainModels(id);
   } catch (error) {
     const missing = error instanceof ApiError && error.status === 404;
     if (missing && draftOf(id).text !== '') {
@@ -263,6 +242,28 @@ export async function loadThread(id: string): Promise<void> {
     dispatch({ type: 'thread-failed', id, problem: noticed(error), missing });
   }
 }
+
+/** A stored message says who answered; who was asked, where that is another, only its run knows. */
+async function explainModels(id: string): Promise<void> {
+  const thread = threadOf(id);
+  const asked = thread?.chat?.model;
+  if (!thread || !asked) return;
+  const others = pathTo(thread.messages, thread.leaf).filter(
+    ({ model, run_id, asked_model }) => model && run_id && model !== asked && !asked_model && !explained.has(run_id),
+  );
+  for (const { id: messageId, run_id } of others.slice(-LOOKUPS)) {
+    explained.add(run_id!);
+    try {
+      dispatch({ type: 'asked-model', id, messageId, model: (await api.run(run_id!)).model });
+    } catch (error) {
+      noticed(error);
+      explained.delete(run_id!);
+    }
+  }
+}
+/** Where somebody changed the model of a long chat, all its older answers are by another one. */
+const LOOKUPS = 4;
+const explained = new Set<string>();
 
 export async function loadEarlier(id: string): Promise<void> {
   const before = threadOf(id)?.firstId;
@@ -418,7 +419,10 @@ async function run(
       wait,
       onLink: (link: Link) => dispatch({ type: 'link', id: chatId, link }),
       onEvents: (events) => {
+        const wasAsleep = isWaking(threadOf(chatId)?.run?.phase);
         dispatch({ type: 'events', id: chatId, events, at: now() });
+        // The picker says the same as the answer does.
+        if (!wasAsleep && isWaking(threadOf(chatId)?.run?.phase)) void refreshModels();
         if (!told) {
           told = true;
           if (subject !== null) keys.delete(subject);
@@ -449,6 +453,8 @@ async function run(
     if (following.get(chatId) === mine) following.delete(chatId);
   }
 }
+
+const isWaking = (phase: Phase | undefined): boolean => phase === 'waking' || phase === 'loading';
 
 /** The first event: the message is stored, so the draft may go and the other tabs may know. */
 function accepted(chatId: string, isOurs: boolean): void {

@@ -5,7 +5,7 @@
  */
 
 import { readEvents, type SseEvent } from './sse';
-import type { Chat, ChatDetail, Page, Problem, Profile, Run, ServerStatus } from './wire';
+import type { Chat, ChatDetail, Page, Prewarmed, Problem, Profile, Run, ServerStatus, UsageReport } from './wire';
 
 export class ApiError extends Error {
   override readonly name = 'ApiError';
@@ -144,6 +144,10 @@ const part = encodeURIComponent;
 
 export const api = {
   status: () => json<ServerStatus>('GET', '/status'),
+  /** Somebody is about to use this model. Whether it is started is the server's to say. */
+  prewarm: (model: string) => json<Prewarmed>('POST', '/prewarm', { model }),
+  /** The last 30 days. */
+  usage: () => json<UsageReport>('GET', '/usage'),
   me: () => json<Profile>('GET', '/me'),
   saveMe: (profile: Profile) => json<Profile>('PATCH', '/me', profile),
 

@@ -1,11 +1,12 @@
 import { render } from 'preact';
-import { cameBack, finishDeletes, listenToTabs, openChat, setOnline, start, stop, watchModels } from './actions';
+import { cameBack, finishDeletes, listenToTabs, openChat, setOnline, start, stop } from './actions';
 import { shortcutOf } from './lib/keys';
 import { applySettings } from './lib/settings';
 import { warm } from './markdown/paint';
 import './style/tokens.css';
 import './style/app.css';
 import './style/prose.css';
+import { watchModels } from './models';
 import { isRunning, openId, session } from './store';
 import { App } from './ui/App';
 import { dialog, focus, go, isDrawerOpen, showSidebar, toggleSidebar } from './ui/view';

@@ -6,7 +6,7 @@
 
 import type { Link } from './run';
 import { newestMessage, pathTo, type Messages } from './tree';
-import type { Chat, ChatDetail, Message, Page, Phase, Problem, Profile, RunEvent, ServerStatus, Verdict } from './wire';
+import type { Chat, ChatDetail, Message, Page, Phase, Prewarmed, Problem, Profile, RunEvent, ServerStatus, Verdict } from './wire';
 
 /** A run being followed. Until its `run` event comes, `runId` and `assistantId` are not known. */
 export interface LiveRun {
@@ -18,8 +18,11 @@ export interface LiveRun {
   /** What the server had measured when it said so, and our own clock at that moment. */
   elapsedMs: number;
   heardAt: number;
-  etaP50Ms: number | null;
-  etaP90Ms: number | null;
+  /** When it should write, usually and at most: on the same clock as `elapsedMs`. */
+  usualMs: number | null;
+  mostMs: number | null;
+  /** The place in the queue, from 1. */
+  position: number | null;
   text: string;
   lastSeq: number;
   verdicts: readonly Verdict[];
@@ -88,6 +91,7 @@ export type Change =
   | { type: 'server-failed'; problem: Problem }
   | { type: 'profile'; profile: Profile }
   | { type: 'model'; model: string }
+  | { type: 'prewarmed'; model: Prewarmed }
   | { type: 'list-asked'; query: string; more: boolean }
   | { type: 'list-came'; query: string; page: Page<Chat>; more: boolean }
   | { type: 'list-failed'; query: string; problem: Problem }
@@ -108,6 +112,7 @@ export type Change =
   | { type: 'link'; id: string; link: Link }
   | { type: 'stopping'; id: string }
   | { type: 'run-lost'; id: string }
+  | { type: 'asked-model'; id: string; messageId: string; model: string }
   | { type: 'leaf'; id: string; leaf: string };
 
 export function reduce(state: State, change: Change): State {
@@ -128,6 +133,8 @@ export function reduce(state: State, change: Change): State {
       return { ...state, profile: change.profile };
     case 'model':
       return { ...state, model: change.model };
+    case 'prewarmed':
+      return { ...state, server: state.server && withModel(state.server, change.model) };
 
     case 'list-asked':
       return {
@@ -238,11 +245,26 @@ export function reduce(state: State, change: Change): State {
       return withThread(state, change.id, (thread) => ({ ...thread, run: thread.run && { ...thread.run, link: change.link } }));
     case 'stopping':
       return withThread(state, change.id, (thread) => ({ ...thread, run: thread.run && { ...thread.run, stopping: true } }));
+    case 'asked-model':
+      return withThread(state, change.id, (thread) => {
+        const message = thread.messages[change.messageId];
+        if (!message) return thread;
+        return { ...thread, messages: { ...thread.messages, [message.id]: askedOf(message, change.model) } };
+      });
     case 'run-lost':
       return withThread(state, change.id, (thread) => ({ ...thread, run: null }));
     case 'leaf':
       return withThread(state, change.id, (thread) => ({ ...thread, leaf: change.leaf }));
   }
+}
+
+function withModel(server: ServerStatus, { model: id, state, eta_p50_ms, eta_p90_ms }: Prewarmed): ServerStatus {
+  const models = server.models.map((one) => {
+    if (one.id !== id) return one;
+    const since_ms = one.state === state ? one.since_ms : 0;
+    return { ...one, state, since_ms, eta_p50_ms: eta_p50_ms ?? one.eta_p50_ms, eta_p90_ms: eta_p90_ms ?? one.eta_p90_ms };
+  });
+  return { ...server, models };
 }
 
 // ---------------------------------------------------------------- threads
@@ -269,8 +291,9 @@ const newRun = (at: number, known: Partial<LiveRun>): LiveRun => ({
   phase: 'queued',
   elapsedMs: 0,
   heardAt: at,
-  etaP50Ms: null,
-  etaP90Ms: null,
+  usualMs: null,
+  mostMs: null,
+  position: null,
   text: '',
   lastSeq: 0,
   verdicts: [],
@@ -300,7 +323,8 @@ function cameThread(state: State, detail: ChatDetail): State {
   // Older pages that were fetched before stay too: this answer brings the newest one only.
   const oldest = list[0]?.id;
   const older = has_more && oldest !== undefined ? Object.values(old.messages).filter((message) => message.id < oldest) : [];
-  const messages = { ...byId(older), ...byId(own), ...byId(list) };
+  const listed = list.map((message) => askedOf(message, old.messages[message.id]?.asked_model ?? null));
+  const messages = { ...byId(older), ...byId(own), ...byId(listed) };
   const leaf =
     old.run !== null && old.leaf !== null && messages[old.leaf]
       ? old.leaf
@@ -375,8 +399,9 @@ function happened(state: State, id: string, seq: number, event: RunEvent, at: nu
           phase: event.phase,
           elapsedMs: event.elapsed_ms,
           heardAt: at,
-          etaP50Ms: event.eta_p50_ms ?? null,
-          etaP90Ms: event.eta_p90_ms ?? null,
+          usualMs: dueMs(event.elapsed_ms, event.eta_p50_ms, run.usualMs),
+          mostMs: dueMs(event.elapsed_ms, event.eta_p90_ms, run.mostMs),
+          position: event.position ?? null,
         },
       });
     case 'delta':
@@ -406,6 +431,19 @@ function happened(state: State, id: string, seq: number, event: RunEvent, at: nu
   }
 }
 
+/**
+ * The server says what is left, which is 0 as soon as it takes longer than that. The time it was due at is then the one
+ * that was said before: a reader must see that it has passed.
+ */
+function dueMs(elapsedMs: number, leftMs: number | null | undefined, before: number | null): number | null {
+  if (leftMs === null || leftMs === undefined) return null;
+  return leftMs > 0 ? elapsedMs + leftMs : Math.min(before ?? elapsedMs, elapsedMs);
+}
+
+/** Another model may have answered than the one that was asked: the message then remembers both. */
+const askedOf = (message: Message, asked: string | null): Message =>
+  asked && message.model && asked !== message.model ? { ...message, asked_model: asked } : message;
+
 /** What was shown of an answer that the server kept nothing of. */
 function partial(thread: Thread, run: LiveRun, status: 'stopped' | 'failed', error: Problem | null): Message | null {
   const shown = run.assistantId === null ? undefined : thread.messages[run.assistantId];
@@ -420,7 +458,8 @@ function ended(
   message: Message | null,
 ): State {
   if (message === null) return put(state, { ...thread, run: null });
-  const kept: Message = message.verdicts?.length ? message : { ...message, verdicts: [...run.verdicts] };
+  const answer = askedOf(message, run.model);
+  const kept: Message = answer.verdicts?.length ? answer : { ...answer, verdicts: [...run.verdicts] };
   const leaf = thread.leaf === run.assistantId || thread.leaf === run.userMessageId ? kept.id : thread.leaf;
   const next = put(state, {
     ...thread,

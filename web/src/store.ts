@@ -45,6 +45,7 @@ const NO_VERDICTS: readonly Verdict[] = [];
 export const runVerdicts = computed(() => run.value?.verdicts ?? NO_VERDICTS);
 export const runLink = computed(() => run.value?.link ?? null);
 export const runPhase = computed(() => run.value?.phase ?? null);
+export const runPosition = computed(() => run.value?.position ?? null);
 export const isStopping = computed(() => run.value?.stopping ?? false);
 export const runText = computed(() => run.value?.text ?? '');
 export const runMessageId = computed(() => run.value?.assistantId ?? null);

@@ -20,9 +20,14 @@ export interface Timings {
   total_ms: number;
 }
 
+/** What an answer cost on rented GPUs: `gpu_seconds` is the sum of its three parts. */
 export interface Cost {
   gpu_seconds: number;
   cost_usd: number;
+  active_seconds: number;
+  cold_start_seconds: number;
+  idle_seconds: number;
+  is_estimate: boolean;
 }
 
 export interface Verdict {
@@ -55,6 +60,8 @@ export interface Message {
   error?: Problem | null;
   /** Earlier messages that did not fit into the model's context. */
   left_out?: number;
+  /** Who was asked, where another model answered. The client's own: it is the run's `model`. */
+  asked_model?: string;
 }
 
 export interface Chat {
@@ -86,6 +93,8 @@ export interface Run {
   id: string;
   chat_id: string | null;
   assistant_message_id: string;
+  /** The one that was asked; the message says which one answered. */
+  model: string;
   status: RunStatus;
   error?: Problem | null;
 }
@@ -103,8 +112,46 @@ export interface ModelInfo {
   context_tokens: number | null;
   demo: boolean;
   notice: string | null;
+  /** What is still to wait, counted from the answer: of a whole start when it sleeps, of the rest when it wakes. */
   eta_p50_ms: number | null;
   eta_p90_ms: number | null;
+  /** How long it has been in `state`. */
+  since_ms: number | null;
+  gpu: string;
+  /** Of one GPU while it is awake; 0: our own, or not known. */
+  usd_per_hour: number;
+  nodes: number;
+  queued: number;
+}
+
+/** What the server says of a model that somebody is about to use. */
+export interface Prewarmed {
+  model: string;
+  state: ModelState;
+  eta_p50_ms?: number | null;
+  eta_p90_ms?: number | null;
+  started: boolean;
+}
+
+export interface Spent extends Cost {
+  runs: number;
+  prompt_tokens: number;
+  cached_tokens: number;
+  completion_tokens: number;
+}
+
+export interface SpentRow extends Spent {
+  /** A day of UTC, `2026-11-21`. */
+  day: string;
+  model: string;
+  /** Null: what waking a model for somebody who typed has cost. */
+  chat_id: string | null;
+}
+
+export interface UsageReport {
+  data: SpentRow[];
+  total: Spent;
+  prices_as_of: string;
 }
 
 export interface ServerStatus {
@@ -125,7 +172,16 @@ export type RunEvent =
       model: string;
       status: RunStatus;
     }
-  | { type: 'status'; phase: Phase; elapsed_ms: number; eta_p50_ms?: number | null; eta_p90_ms?: number | null }
+  | {
+      type: 'status';
+      phase: Phase;
+      elapsed_ms: number;
+      /** What is still to wait, counted from this event. */
+      eta_p50_ms?: number | null;
+      eta_p90_ms?: number | null;
+      /** The place in the queue, from 1. */
+      position?: number | null;
+    }
   | { type: 'delta'; text: string }
   | { type: 'guardrail'; stage: Stage; rail: string; action: Action; message: string }
   | { type: 'title'; title: string }

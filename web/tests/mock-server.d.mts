@@ -1,4 +1,6 @@
 /** The types of the scripted server, for the tests. */
+import type { ModelInfo, RunEvent, SpentRow } from '../src/wire';
+
 export interface Refusal {
   n: number;
   match: RegExp;
@@ -15,6 +17,12 @@ export interface Control {
   keys: string[];
   refuse: Refusal | null;
   instructions: string;
+  models: ModelInfo[];
+  usage: SpentRow[];
+  spend(days: number): void;
+  mayPrewarm: boolean;
+  tell(event: Omit<Extract<RunEvent, { type: 'status' }>, 'type'>): void;
+  release(): void;
   cutAll(): void;
   reset(): void;
   seed(n: number): void;

@@ -46,6 +46,10 @@ const CHINESE =
 const SCENES = [
   ['slow', STORY.repeat(4), { every: 60 }],
   ['wake', STORY, { wake: true }],
+  ['queue', STORY, { queue: 3 }],
+  ['held', STORY, { held: true }],
+  ['fallback', STORY, { by: 'parley-tiny' }],
+  ['rented', STORY, { rented: true }],
   ['block', '', { block: true }],
   ['mask', 'You can reach the office at [email hidden], or come by on any weekday.', { mask: true }],
   ['fail', 'The first step is to look at the logs. The second', { fail: true }],
@@ -68,9 +72,57 @@ const MODELS = [
     notice: 'It ships with Parley so that you can try everything without a GPU. It is small, and it is often wrong.',
     eta_p50_ms: null,
     eta_p90_ms: null,
+    since_ms: 86_400_000,
+    gpu: '',
+    usd_per_hour: 0,
+    nodes: 1,
+    queued: 0,
   },
-  { id: 'qwen3-8b', name: 'Qwen3 8B', state: 'cold', context_tokens: 32768, demo: false, notice: null, eta_p50_ms: 38_000, eta_p90_ms: 70_000 },
+  {
+    id: 'qwen3-8b',
+    name: 'Qwen3 8B',
+    state: 'cold',
+    context_tokens: 32768,
+    demo: false,
+    notice: null,
+    eta_p50_ms: 38_000,
+    eta_p90_ms: 70_000,
+    since_ms: 5_400_000,
+    gpu: 'L4',
+    usd_per_hour: 0.8,
+    nodes: 1,
+    queued: 0,
+  },
 ];
+const USD_PER_SECOND = 0.8 / 3600;
+const PRICES_AS_OF = '2026-11-20';
+
+/** A cost as the server tells it: the whole is the sum of its parts. */
+function costOf(active, coldStart = 0, idle = 0, isEstimate = false) {
+  const seconds = active + coldStart + idle;
+  return { gpu_seconds: seconds, cost_usd: seconds * USD_PER_SECOND, active_seconds: active, cold_start_seconds: coldStart, idle_seconds: idle, is_estimate: isEstimate };
+}
+
+/** What `days` days of use look like, today first and fewer at weekends; the same at every call. */
+function usageOf(days) {
+  const rows = [];
+  for (let ago = 0; ago < days; ago++) {
+    const at = new Date(Date.now() - ago * 86_400_000);
+    if (ago % 7 === 3) continue;
+    const runs = 3 + ((ago * 7) % 11);
+    const tokens = { prompt_tokens: runs * 640, cached_tokens: runs * 410, completion_tokens: runs * 230 };
+    const day = at.toISOString().slice(0, 10);
+    rows.push({ day, model: 'qwen3-8b', chat_id: newId(), runs, ...tokens, ...costOf(runs * 4.5, 38 * (1 + (ago % 2)), runs * 31, ago === 0) });
+    if (ago % 4 === 0) rows.push({ day, model: 'parley-tiny', chat_id: newId(), runs: 2, prompt_tokens: 300, cached_tokens: 0, completion_tokens: 90, ...costOf(0) });
+  }
+  return rows;
+}
+
+const sumOf = (rows) =>
+  rows.reduce(
+    (sum, row) => Object.fromEntries(Object.entries(sum).map(([key, value]) => [key, key === 'is_estimate' ? value || row[key] : value + row[key]])),
+    { runs: 0, prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0, ...costOf(0) },
+  );
 
 function newId(at = Date.now()) {
   const hex = at.toString(16).padStart(12, '0');
@@ -89,6 +141,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
   const messages = new Map();
   const runs = new Map();
   const readers = new Set();
+  let held = null;
   const control = {
     token,
     /** Requests as `METHOD path`, for assertions. */
@@ -99,6 +152,23 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     /** Answers the next n requests that match with an error: `{ n, match, status, code }`. */
     refuse: null,
     instructions: '',
+    models: structuredClone(MODELS),
+    /** What `GET /usage` adds up. */
+    usage: [],
+    /** The days of use that it then has. */
+    spend(days) {
+      control.usage = usageOf(days);
+    },
+    /** False: there is no money left for waking while somebody types. */
+    mayPrewarm: true,
+    /** In the scene "held": the status that the answer has now, instead of one that a clock would bring. */
+    tell(event) {
+      emit(held, { type: 'status', ...event });
+    },
+    /** Ends that scene's wait: the answer begins. */
+    release() {
+      held = null;
+    },
     /** Ends every open stream in the middle, as a lost network does. */
     cutAll() {
       for (const response of readers) response.destroy();
@@ -113,6 +183,9 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       control.refuse = null;
       control.token = token;
       control.instructions = '';
+      control.models = structuredClone(MODELS);
+      control.usage = [];
+      control.mayPrewarm = true;
     },
     seed(n) {
       const titles = ['Trip to Kyoto in spring', 'A regular expression for dates', 'Why is the sky blue?', 'Sourdough that does not rise', 'Letter to the landlord', '微积分复习计划', 'Names for a sailing boat', 'Debugging a race in asyncio', 'Birthday speech for Ada', 'Notes on the Silk Road'];
@@ -151,12 +224,12 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     return full;
   }
 
-  const facts = (tokens = 143, wake = 0) => ({
-    model: 'parley-tiny',
+  const facts = (tokens = 143, wake = 0, model = 'parley-tiny', cost = costOf(0)) => ({
+    model,
     finish_reason: 'stop',
     usage: { prompt_tokens: 412, cached_tokens: 256, completion_tokens: tokens },
     timings: { queue_ms: 3, wake_ms: wake, ttft_ms: 184 + wake, total_ms: 2_940 + wake },
-    cost: { gpu_seconds: 2.9, cost_usd: 0.00087 },
+    cost,
   });
 
   // ------------------------------------------------------------ runs
@@ -170,6 +243,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
 
   async function play(run, chat, user) {
     const [, text, how] = SCENES.find(([word]) => user.content.toLowerCase().includes(word)) ?? [null, STORY, {}];
+    if (how.held) held = run;
     emit(run, { type: 'run', run_id: run.id, chat_id: chat.id, user_message_id: user.id, assistant_message_id: run.assistant_message_id, model: run.model, status: 'running' });
     if (chat.title === null) {
       chat.title = user.content.slice(0, 48);
@@ -196,20 +270,32 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       user.verdicts = [one];
       return end({ type: 'done', ...facts(0), finish_reason: 'content_filter' }, { ...base, ...facts(0), content: one.message, status: 'blocked', finish_reason: 'content_filter', verdicts: [one] });
     }
-    let wake = 0;
+    const wake = how.wake ? wakeMs : 0;
     const began = Date.now();
+    const elapsed = () => Date.now() - began;
+    const pause = async (ms) => {
+      for (let left = ms; left > 0 && !run.stop; left -= 50) await sleep(50);
+    };
     if (how.wake) {
-      wake = wakeMs;
-      const eta = { eta_p50_ms: wakeMs * 1.1, eta_p90_ms: wakeMs * 1.8 };
+      // What is still to wait, as the real server says it: 0 as soon as it takes longer than that.
+      const left = (ms) => Math.max(0, Math.round(ms - elapsed()));
       for (const [phase, share] of [['queued', 0.15], ['waking', 0.45], ['loading', 0.4]]) {
-        emit(run, { type: 'status', phase, elapsed_ms: Date.now() - began, ...eta });
-        for (let left = wakeMs * share; left > 0 && !run.stop; left -= 50) await sleep(50);
+        if (run.stop) break;
+        emit(run, { type: 'status', phase, elapsed_ms: elapsed(), eta_p50_ms: left(wakeMs * 1.1), eta_p90_ms: left(wakeMs * 1.8) });
+        await pause(wakeMs * share);
+      }
+    } else if (how.held) {
+      while (held === run && !run.stop) await sleep(20);
+    } else if (how.queue) {
+      for (let position = how.queue; position > 0 && !run.stop; position--) {
+        emit(run, { type: 'status', phase: 'queued', elapsed_ms: elapsed(), position });
+        await pause(wakeMs * 0.75);
       }
     } else {
       emit(run, { type: 'status', phase: 'queued', elapsed_ms: 1 });
       await sleep(how.every > 30 ? 300 : 40);
     }
-    if (!run.stop) emit(run, { type: 'status', phase: 'generating', elapsed_ms: Date.now() - began });
+    if (!run.stop) emit(run, { type: 'status', phase: 'generating', elapsed_ms: elapsed() });
 
     const verdicts = [];
     let said = '';
@@ -226,13 +312,15 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       await sleep(how.every ?? 12);
     }
     const tokens = Math.ceil(said.length / 4);
-    if (run.stop) return end({ type: 'stopped' }, { ...base, ...facts(tokens, wake), content: said, status: 'stopped', finish_reason: 'stop' });
+    const cost = how.rented ? costOf(3.1, 38.2, 12.4, true) : costOf(0);
+    const about = facts(tokens, wake, how.by ?? run.model, cost);
+    if (run.stop) return end({ type: 'stopped' }, { ...base, ...about, content: said, status: 'stopped', finish_reason: 'stopped' });
     if (how.fail) {
       const error = { code: 'model_unavailable', message: 'The model stopped answering. Try again in a moment.' };
       return end({ type: 'failed', error }, { ...base, model: 'parley-tiny', content: said, status: 'failed', error });
     }
-    const { usage, timings, cost, finish_reason } = facts(tokens, wake);
-    end({ type: 'done', usage, timings, cost, finish_reason }, { ...base, ...facts(tokens, wake), content: said, verdicts });
+    const { usage, timings, finish_reason } = about;
+    end({ type: 'done', usage, timings, cost, finish_reason }, { ...base, ...about, content: said, verdicts });
   }
 
   function begin(chat, user, model) {
@@ -282,7 +370,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers });
       response.end(value === undefined ? undefined : JSON.stringify(value));
     };
-    const isApi = /^\/(chat|chats|runs|me|status|session)(\/|$)/.test(path);
+    const isApi = /^\/(chat|chats|runs|me|status|session|prewarm|usage)(\/|$)/.test(path);
     if (!isApi) return file(path, response);
     control.requests.push(`${method} ${path}`);
     const body = method === 'GET' || method === 'DELETE' ? {} : await bodyOf(request);
@@ -302,11 +390,19 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     }
     if (control.token && !(request.headers.cookie ?? '').includes(`session=${control.token}`)) throw new Refused(401, 'unauthorized', 'Sign in.');
 
-    if (path === '/status') return json({ version: '0.1.0', auth: control.token ? 'token' : 'local', models: MODELS, default_model: 'parley-tiny' });
+    if (path === '/status') return json({ version: '0.1.0', auth: control.token ? 'token' : 'local', models: control.models, default_model: 'parley-tiny' });
     if (path === '/me') {
       if (method === 'PATCH') control.instructions = body.custom_instructions;
       return json({ custom_instructions: control.instructions });
     }
+    if (path === '/prewarm') {
+      const model = control.models.find(({ id }) => id === body.model);
+      if (!model) throw new Refused(404, 'model_not_found', 'There is no such model.');
+      const started = control.mayPrewarm && model.state === 'cold';
+      if (started) Object.assign(model, { state: 'warming', since_ms: 0 });
+      return json({ model: model.id, state: model.state, eta_p50_ms: model.eta_p50_ms, eta_p90_ms: model.eta_p90_ms, started }, 202);
+    }
+    if (path === '/usage') return json({ data: control.usage, total: sumOf(control.usage), prices_as_of: PRICES_AS_OF });
     if (path === '/chats') {
       const limit = Number(url.searchParams.get('limit') ?? 50);
       const q = (url.searchParams.get('q') ?? '').toLowerCase();
@@ -329,7 +425,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       if (!run) throw new Refused(404, 'not_found', 'There is no such run.');
       if (verb === 'events') return follow(response, run, Number(request.headers['last-event-id'] ?? url.searchParams.get('last_event_id') ?? 0));
       if (method === 'DELETE') run.stop = true;
-      return json({ id: run.id, chat_id: run.chat_id, assistant_message_id: run.assistant_message_id, status: run.status });
+      return json({ id: run.id, chat_id: run.chat_id, assistant_message_id: run.assistant_message_id, model: run.model, status: run.status });
     }
     const chat = chatOf(id);
     if (verb === 'completion') {

@@ -16,6 +16,13 @@ const say = async (page, text) => {
 };
 const done = (page) => page.locator('.actions.shown').waitFor({ timeout: 20_000 });
 
+async function openUsage(page) {
+  if (page.viewportSize().width < 768) await page.getByRole('button', { name: 'Show sidebar' }).click();
+  await page.getByRole('button', { name: 'Usage' }).click();
+  await page.locator('.usage .tiles, .usage-none-title').first().waitFor();
+  await page.waitForTimeout(500);
+}
+
 const STATES = {
   empty: async () => {},
   streaming: async (page) => {
@@ -26,6 +33,39 @@ const STATES = {
     await say(page, 'Please wake up and say hello');
     await page.waitForTimeout(5_000);
   },
+  late: async (page) => {
+    await say(page, 'held back');
+    await page.locator('.turn.live[data-id]').waitFor();
+    mock.control.tell({ phase: 'loading', elapsed_ms: 2_000, eta_p50_ms: 36_000, eta_p90_ms: 68_000 });
+    mock.control.tell({ phase: 'loading', elapsed_ms: 45_000, eta_p50_ms: 0, eta_p90_ms: 25_000 });
+    await page.locator('.waking').waitFor();
+    await page.waitForTimeout(500);
+  },
+  queued: async (page) => {
+    await say(page, 'held back');
+    await page.locator('.turn.live[data-id]').waitFor();
+    mock.control.tell({ phase: 'queued', elapsed_ms: 6_500, position: 3 });
+    await page.locator('.waking').waitFor();
+    await page.waitForTimeout(500);
+  },
+  cost: async (page) => {
+    await say(page, 'A story of a rented lighthouse');
+    await done(page);
+    await page.locator('.facts summary').click();
+    await page.waitForTimeout(300);
+  },
+  fallback: async (page) => {
+    await page.locator('.model').click();
+    await page.getByRole('menuitemradio', { name: /Qwen3/ }).click();
+    await say(page, 'A story by the fallback');
+    await done(page);
+  },
+  usage: async (page) => {
+    mock.control.spend(26);
+    await openUsage(page);
+    mock.control.usage = [];
+  },
+  'usage-empty': async (page) => openUsage(page),
   long: async (page) => {
     await say(page, 'A long answer about binary search, please');
     await done(page);
@@ -98,7 +138,18 @@ const STATES = {
     await page.locator('.toast').waitFor();
     await page.waitForTimeout(400);
   },
-  models: async (page) => page.locator('.model').click(),
+  models: async (page) => {
+    const qwen = mock.control.models[1];
+    mock.control.models.push(
+      { ...qwen, id: 'big', name: 'Qwen3 32B', state: 'warming', eta_p50_ms: 12_400, gpu: 'H100', usd_per_hour: 3.95, nodes: 2 },
+      { ...qwen, id: 'awake', name: 'Llama 8B', state: 'warm', since_ms: 750_000 },
+      { ...qwen, id: 'away', name: 'Mistral on the desk', state: 'unreachable', gpu: '', usd_per_hour: 0 },
+    );
+    await page.reload();
+    await page.locator('.model').click();
+    await page.waitForTimeout(300);
+    mock.control.models.length = 2;
+  },
   settings: async (page) => {
     await page.keyboard.press('Control+,');
   },

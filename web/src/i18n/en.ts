@@ -1,3 +1,7 @@
+const ENDINGS: Partial<Record<Intl.LDMLPluralRule, string>> = { one: 'st', two: 'nd', few: 'rd' };
+const rules = new Intl.PluralRules('en', { type: 'ordinal' });
+const ordinal = (n: number): string => `${n}${ENDINGS[rules.select(n)] ?? 'th'}`;
+
 /** Every sentence the client says. `zh.ts` must have the same keys: a missing one does not compile. */
 export const en = {
   name: 'Parley',
@@ -95,9 +99,13 @@ export const en = {
   phaseGenerating: 'Writing',
   phaseRetrying: 'Trying again',
   wakingNote: 'The model sleeps when nobody needs it, so that it costs nothing. Your message is safe: you may leave and come back.',
-  etaUsual: (usual: string, most: string) => `usually ${usual}, at most ${most}`,
+  etaUsual: (usual: string, most: string) => `usually ${usual}, at most about ${most}`,
   etaUsualOnly: (usual: string) => `usually ${usual}`,
-  etaLate: 'Taking longer than usual',
+  etaDue: (most: string) => `usually ready by now, at most about ${most}`,
+  etaLate: 'longer than usual',
+  queueNext: 'next in the queue',
+  queuePlace: (place: number) => `${ordinal(place)} in the queue`,
+  queueNote: 'Others are being answered right now. Your message is safe: you may leave and come back.',
   elapsed: (time: string) => `${time} so far`,
   stepQueued: 'Queued',
   stepWaking: 'Waking',
@@ -111,6 +119,9 @@ export const en = {
   // Status region
   sayGenerating: 'Parley is writing an answer.',
   sayWaking: 'The model is waking up.',
+  sayLoading: 'The model is being loaded.',
+  sayRetrying: 'The model did not answer. Trying again.',
+  sayQueued: (place: number) => `Waiting, ${ordinal(place)} in the queue.`,
   sayDone: (text: string) => `Answer finished. ${text}`,
   sayStopped: 'The answer was stopped.',
   sayFailed: 'The answer failed.',
@@ -126,14 +137,24 @@ export const en = {
 
   // Facts under an answer
   facts: 'About this answer',
+  factTime: 'Time',
+  factReading: 'Tokens',
+  factCost: 'Cost',
+  factGpu: 'GPU',
   factTokens: (n: string) => `${n} tokens`,
   factRead: (n: string) => `${n} read`,
   factCached: (n: string) => `${n} from cache`,
   factFirst: (time: string) => `first word ${time}`,
   factWake: (time: string) => `woke in ${time}`,
-  factTotal: (time: string) => `${time}`,
   factSpeed: (n: string) => `${n} tokens/s`,
   factLeftOut: (n: number) => `${n} earlier messages did not fit`,
+  factWritten: (n: string) => `${n} written`,
+  factAbout: (sum: string) => `about ${sum}`,
+  factEstimate: 'estimated until the GPU sleeps again',
+  partActive: (time: string) => `working ${time}`,
+  partColdStart: (time: string) => `starting ${time}`,
+  partIdle: (time: string) => `kept awake ${time}`,
+  fallbackNote: (asked: string, by: string) => `${asked} was not available, so ${by} answered.`,
 
   // Models
   model: 'Model',
@@ -143,8 +164,38 @@ export const en = {
   modelWarm: 'Ready',
   modelUnreachable: 'Unreachable',
   modelColdNote: (time: string) => `Asleep, wakes in about ${time}`,
+  modelWarmingNote: (time: string) => `Waking up, about ${time} left`,
+  modelWarmingLate: 'Waking up, ready any moment',
+  modelAtOnce: 'Ready, answers at once',
+  modelBusy: (n: number) => `Ready, ${n} waiting`,
+  modelSince: (time: string) => `awake for ${time}`,
+  modelPrice: (sum: string) => `${sum} an hour while awake`,
+  modelGpus: (gpu: string, n: number) => `${n} × ${gpu}`,
   modelContext: (n: string) => `${n} tokens of context`,
   noModels: 'No model is connected.',
+
+  // Usage
+  usage: 'Usage',
+  usageLoading: 'Adding it up',
+  usageFailed: 'The usage could not be loaded',
+  usageIntro: 'Your last 30 days',
+  usageCost: 'Cost',
+  usageRuns: 'Answers',
+  usageTokens: 'Tokens',
+  usageGpu: 'GPU time',
+  usageByDay: 'By day',
+  usageByModel: 'By model',
+  usageDay: 'Day',
+  usageAsTable: 'As a table',
+  usageTop: (day: string, most: string) => `Most on ${day}: ${most}`,
+  usageActive: (share: string) => `Working ${share}`,
+  usageColdStart: (share: string) => `Starting ${share}`,
+  usageIdle: (share: string) => `Kept awake ${share}`,
+  usageEmpty: 'Nothing used yet',
+  usageEmptyNote: 'What your answers use and cost will be added up here.',
+  usageFree: 'Your own hardware answered: no GPU was rented.',
+  usageEstimate: 'The newest answers are estimates until their GPU sleeps again.',
+  usagePrices: (date: string) => `Prices of ${date}. Days are of UTC.`,
 
   // Connection and errors
   offline: 'You are offline. Your chats are safe; we continue when the network is back.',

@@ -4,6 +4,7 @@ import { draftOf, keepDraft } from '../lib/drafts';
 import { bytes } from '../lib/format';
 import { t } from '../lib/i18n';
 import { isComposing, isTouch } from '../lib/keys';
+import { typing } from '../models';
 import { isRunning, isStopping, messages, model, openId, path } from '../store';
 import { MESSAGE_BYTES } from '../wire';
 import * as icons from './icons';
@@ -63,6 +64,7 @@ export function Composer() {
 
   const typed = (value: string) => {
     setText(value);
+    if (value.trim() !== '') typing();
     // The id it was sent under stays only as long as the text is the same.
     const { sentAs: old, text: sentText } = draftOf(id);
     keepDraft(id, { text: value, sentAs: sentText === value ? old : null });

@@ -1,4 +1,5 @@
 import type { ComponentChildren } from 'preact';
+import { signal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { saveInstructions, signOut } from '../actions';
 import { t } from '../lib/i18n';
@@ -7,9 +8,9 @@ import { change, settings, type Lang, type Theme } from '../lib/settings';
 import { profile, server } from '../store';
 import * as icons from './icons';
 import { problemText } from './Notices';
-import { dialog } from './view';
+import { dialog, toast } from './view';
 
-function Dialog({ title, children, class: className }: { title: string; children: ComponentChildren; class: string }) {
+export function Dialog({ title, children, class: className }: { title: string; children: ComponentChildren; class: string }) {
   const node = useRef<HTMLDialogElement>(null);
   useLayoutEffect(() => {
     node.current?.showModal();
@@ -41,7 +42,25 @@ function Dialog({ title, children, class: className }: { title: string; children
 export function Dialogs() {
   if (dialog.value === 'settings') return <Settings />;
   if (dialog.value === 'help') return <Help />;
+  if (dialog.value === 'usage') return <Usage />;
   return null;
+}
+
+/** Seldom opened, so it is no part of the page that everybody loads. */
+const usagePage = signal<typeof import('./Usage') | null>(null);
+
+function Usage() {
+  useEffect(() => {
+    import('./Usage').then(
+      (module) => (usagePage.value = module),
+      () => {
+        dialog.value = null;
+        toast(t.peek().errorServer);
+      },
+    );
+  }, []);
+  const Page = usagePage.value?.Usage;
+  return Page ? <Page /> : null;
 }
 
 interface ChoiceProps<T extends string> {

@@ -1,13 +1,13 @@
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { regenerate, resend, send, switchBranch } from '../actions';
 import { copyText } from '../lib/copy';
-import { count, duration, money } from '../lib/format';
 import { locale, t } from '../lib/i18n';
 import { isComposing, isTouch } from '../lib/keys';
 import { children, isRunning, messages, modelName, run, runMessageId, runText, runVerdicts, unsent } from '../store';
 import { siblingsOf } from '../tree';
 import type { Message } from '../wire';
 import { Answer } from './Answer';
+import { Facts } from './Facts';
 import * as icons from './icons';
 import { Note, NotSent, problemText, Verdicts } from './Notices';
 import { Waking } from './Waking';
@@ -145,6 +145,9 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
       <Verdicts verdicts={shown} />
       {isBlocked && shown.length === 0 && <Note tone="shield" title={words.guardBlockedOutput}><p>{message.content}</p></Note>}
       {!isLive && message.status === 'stopped' && <p class="ended">{words.stoppedNote}</p>}
+      {!isLive && message.asked_model && (
+        <p class="ended">{words.fallbackNote(modelName(message.asked_model)!, name)}</p>
+      )}
       {!isLive && message.finish_reason === 'length' && <p class="ended">{words.cutNote}</p>}
       {!isLive && message.status === 'failed' && (
         <Note
@@ -177,36 +180,3 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
 function LiveHead() {
   return run.value && runText.value === '' ? <Waking run={run.value} /> : null;
 }
-
-function Facts({ message, name }: { message: Message; name: string }) {
-  const words = t.value;
-  const lang = locale.value;
-  const { usage, timings, cost } = message;
-  if (!usage || !timings || message.status === 'blocked') return null;
-  const writing = timings.total_ms - timings.ttft_ms;
-  const speed = writing > 200 && usage.completion_tokens > 4 ? (usage.completion_tokens / writing) * 1000 : null;
-  const short = [
-    words.factTokens(count(usage.completion_tokens, lang)),
-    words.factTotal(duration(timings.total_ms, lang)),
-    cost && cost.cost_usd > 0 ? money(cost.cost_usd) : null,
-  ];
-  const long = [
-    words.factFirst(duration(timings.ttft_ms, lang)),
-    timings.wake_ms > 0 ? words.factWake(duration(timings.wake_ms, lang)) : null,
-    speed === null ? null : words.factSpeed(speed < 10 ? speed.toFixed(1) : count(Math.round(speed), lang)),
-    words.factRead(count(usage.prompt_tokens, lang)),
-    usage.cached_tokens > 0 ? words.factCached(count(usage.cached_tokens, lang)) : null,
-    message.left_out ? words.factLeftOut(message.left_out) : null,
-  ];
-  const join = (parts: (string | null)[]) => parts.filter((part) => part !== null).join(' · ');
-  return (
-    <details class="facts">
-      <summary aria-label={`${words.facts}: ${join([name, ...short])}`}>
-        <span class="tabular">{join([name, ...short])}</span>
-        <icons.Caret />
-      </summary>
-      <p class="tabular">{join(long)}</p>
-    </details>
-  );
-}
-

@@ -1,6 +1,7 @@
-import { chooseModel, refreshModels } from '../actions';
-import { count, duration } from '../lib/format';
+import { chooseModel } from '../actions';
+import { age, atMost, count, money } from '../lib/format';
 import { locale, t } from '../lib/i18n';
+import { refreshModels } from '../models';
 import { model, models } from '../store';
 import type { ModelInfo, ModelState } from '../wire';
 import { Caret } from './icons';
@@ -9,12 +10,38 @@ import { Menu } from './Menu';
 const stateName = (state: ModelState): string =>
   ({ cold: t.value.modelCold, warming: t.value.modelWarming, warm: t.value.modelWarm, unreachable: t.value.modelUnreachable })[state];
 
-function note(one: ModelInfo): string {
-  const parts = [
-    one.state === 'cold' && one.eta_p50_ms ? t.value.modelColdNote(duration(one.eta_p50_ms, locale.value)) : stateName(one.state),
-  ];
-  if (one.context_tokens) parts.push(t.value.modelContext(count(one.context_tokens, locale.value)));
-  return parts.join(' · ');
+/** Whether one has to wait for it, in words. */
+function readiness({ state, eta_p50_ms: eta, queued }: ModelInfo): string {
+  const words = t.value;
+  const lang = locale.value;
+  if (state === 'cold' && eta) return words.modelColdNote(atMost(eta, lang));
+  if (state === 'warming' && eta !== null && eta !== undefined) {
+    return eta > 0 ? words.modelWarmingNote(atMost(eta, lang)) : words.modelWarmingLate;
+  }
+  if (state === 'warm') return queued > 0 ? words.modelBusy(queued) : words.modelAtOnce;
+  return stateName(state);
+}
+
+/** What runs it, and what that costs. */
+function means({ context_tokens, gpu, nodes, usd_per_hour }: ModelInfo): string[] {
+  const words = t.value;
+  return [
+    gpu ? (nodes > 1 ? words.modelGpus(gpu, nodes) : gpu) : null,
+    usd_per_hour > 0 ? words.modelPrice(money(usd_per_hour)) : null,
+    context_tokens ? words.modelContext(count(context_tokens, locale.value)) : null,
+  ].filter((part) => part !== null);
+}
+
+function Note({ one }: { one: ModelInfo }) {
+  // Only what is rented falls asleep; of our own machine nobody asks since when it has been on.
+  const since = one.state === 'warm' && one.usd_per_hour > 0 && one.since_ms ? t.value.modelSince(age(one.since_ms, locale.value)) : null;
+  return (
+    <>
+      <span class={one.state === 'warm' ? 'ready' : undefined}>{[readiness(one), since].filter(Boolean).join(', ')}</span>
+      {one.demo && <span class="badge">{t.value.demoBadge}</span>}
+      <span class="menu-means">{means(one).join(' · ')}</span>
+    </>
+  );
 }
 
 const Dot = ({ state }: { state: ModelState }) => <span class={`dot ${state}`} aria-hidden="true" />;
@@ -35,12 +62,7 @@ export function Models() {
           id: one.id,
           label: one.name,
           icon: <Dot state={one.state} />,
-          note: (
-            <>
-              {note(one)}
-              {one.demo && <span class="badge">{t.value.demoBadge}</span>}
-            </>
-          ),
+          note: <Note one={one} />,
           checked: one.id === chosen.id,
           run: () => chooseModel(one),
         }))

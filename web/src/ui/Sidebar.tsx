@@ -38,7 +38,10 @@ export function Sidebar({ isShown }: { isShown: boolean }) {
           <icons.Gear />
           {t.value.settings}
         </button>
-        <button type="button" class="icon-button keys-button" aria-label={t.value.shortcuts} data-tip={t.value.shortcuts} onClick={() => (dialog.value = 'help')}>
+        <button type="button" class="icon-button foot-button" aria-label={t.value.usage} data-tip={t.value.usage} onClick={() => (dialog.value = 'usage')}>
+          <icons.Chart />
+        </button>
+        <button type="button" class="icon-button foot-button keys-button" aria-label={t.value.shortcuts} data-tip={t.value.shortcuts} onClick={() => (dialog.value = 'help')}>
           <icons.Keys />
         </button>
       </div>

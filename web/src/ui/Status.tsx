@@ -4,7 +4,7 @@
  */
 
 import { t } from '../lib/i18n';
-import { ended, isRunning, messages, runLink, runPhase } from '../store';
+import { ended, isRunning, messages, runLink, runPhase, runPosition } from '../store';
 
 const LONGEST = 600;
 
@@ -12,11 +12,29 @@ const LONGEST = 600;
 const spoken = (text: string): string =>
   text.replace(/```[\s\S]*?(?:```|$)/g, ' … ').replace(/[*_`#>|~]+/g, '').replace(/\s+/g, ' ').trim().slice(0, LONGEST);
 
+/** No times: a sentence that stays the same is said once. */
+function phaseSentence(): string {
+  const words = t.value;
+  const place = runPosition.value;
+  switch (runPhase.value) {
+    case 'queued':
+      return place === null ? words.sayGenerating : words.sayQueued(place);
+    case 'waking':
+      return words.sayWaking;
+    case 'loading':
+      return words.sayLoading;
+    case 'retrying':
+      return words.sayRetrying;
+    default:
+      return words.sayGenerating;
+  }
+}
+
 function sentence(): string {
   const words = t.value;
   if (isRunning.value) {
     if (runLink.value === 'waiting') return words.sayReconnecting;
-    return runPhase.value === 'waking' || runPhase.value === 'loading' ? words.sayWaking : words.sayGenerating;
+    return phaseSentence();
   }
   const last = ended.value;
   if (!last) return '';

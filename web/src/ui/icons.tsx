@@ -68,6 +68,7 @@ export const Gear = icon(
     <circle cx="7.75" cy="13.75" r="2" />
   </>,
 );
+export const Chart = icon(<path d="M3.5 16.5h13M5.75 13.25v-3M10 13.25V4.5M14.25 13.25V7.75" />);
 export const Keys = icon(
   <>
     <rect x="2.25" y="5" width="15.5" height="10" rx="2.25" />

@@ -3,7 +3,7 @@
 import { signal } from '@preact/signals';
 import { change, settings } from '../lib/settings';
 
-export type Dialog = 'settings' | 'help';
+export type Dialog = 'settings' | 'help' | 'usage';
 
 export const dialog = signal<Dialog | null>(null);
 export const isDrawerOpen = signal(false);

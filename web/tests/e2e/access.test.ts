@@ -74,6 +74,27 @@ for (const colorScheme of inBoth) {
       expect(await violations(page)).toEqual([]);
     });
 
+    test('queue, costs, models and usage', async ({ page, parley }) => {
+      parley.mock.spend(20);
+      await parley.open();
+      await parley.say('held back');
+      await page.locator('.turn.live[data-id]').waitFor();
+      parley.mock.tell({ phase: 'queued', elapsed_ms: 1_500, position: 3 });
+      await page.locator('.waking').waitFor();
+      expect(await violations(page)).toEqual([]);
+      parley.mock.release();
+      await parley.finished();
+      await parley.say('rented');
+      await expect(parley.answer.locator('.facts summary')).toContainText('about');
+      await parley.answer.locator('.facts summary').click();
+      await page.locator('.model').click();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press('Escape');
+      await page.getByRole('button', { name: 'Usage' }).click();
+      await page.getByText('As a table').click();
+      expect(await violations(page)).toEqual([]);
+    });
+
     test('sign-in', async ({ page, parley }) => {
       parley.mock.token = 'secret';
       await page.goto(parley.url);

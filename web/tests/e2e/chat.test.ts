@@ -199,18 +199,6 @@ test('guardrails say what and why', async ({ page, parley }) => {
   await expect(page.locator('.note.shield').last()).toContainText('Part of the answer was masked');
 });
 
-test('waking shows phases and the time it usually takes', async ({ page, parley }) => {
-  await parley.open();
-  await parley.say('wake up');
-
-  await expect(page.locator('.waking')).toContainText('usually');
-  await expect(page.locator('.waking')).toContainText('Loading the model');
-  await expect(page.getByRole('progressbar')).toBeVisible();
-  await expect(parley.answer.locator('.prose')).toContainText('Once upon');
-  await expect(page.locator('.waking')).toHaveCount(0);
-  await page.keyboard.press('Escape');
-});
-
 test('nothing a model writes becomes markup', async ({ parley }) => {
   await parley.open();
   await parley.say('unsafe');

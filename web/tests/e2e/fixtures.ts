@@ -3,7 +3,7 @@ import { startMock } from '../mock-server.mjs';
 
 type Mock = Awaited<ReturnType<typeof startMock>>;
 
-interface Parley {
+export interface Parley {
   mock: Mock['control'];
   url: string;
   open: (path?: string) => Promise<void>;

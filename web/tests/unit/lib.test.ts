@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { en } from '../../src/i18n/en';
 import { zh } from '../../src/i18n/zh';
-import { bytes, dayGroup, duration, money, ticking, wakingShare } from '../../src/lib/format';
+import { age, atMost, bytes, dayGroup, duration, money, ticking, wakingShare } from '../../src/lib/format';
 import { newId } from '../../src/lib/ids';
 import { Reveal } from '../../src/markdown/reveal';
 
@@ -46,10 +46,25 @@ describe('numbers', () => {
     expect([40, 1234, 9_960, 59_600, 60_000, 70_000, 125_400].map((ms) => duration(ms, 'en'))).toEqual(['0.0 s', '1.2 s', '10 s', '1 min', '1 min', '1 min 10 s', '2 min 5 s']);
     expect(ticking(4_900, 'en')).toBe('4 s');
     expect(duration(70_000, 'zh-Hans')).toBe('1 分 10 秒');
+    expect([3_599_000, 3_600_000, 7_530_000].map((ms) => duration(ms, 'en'))).toEqual(['1 h', '1 h', '2 h 6 min']);
+  });
+
+  test('a time to wait is whole and never nothing; an age has one unit', () => {
+    expect([0, 200, 37_300, 70_000].map((ms) => atMost(ms, 'en'))).toEqual(['1 s', '1 s', '38 s', '1 min 10 s']);
+    expect([0, 719_000, 3_600_000, 86_400_000, 300_000_000].map((ms) => age(ms, 'en'))).toEqual(['1 min', '11 min', '1 h', '24 h', '3 d']);
+    expect(age(719_000, 'zh-Hans')).toBe('11 分钟');
+  });
+
+  test('places in a queue are ordinals', () => {
+    expect([2, 3, 4, 11, 12, 13, 21, 22, 63].map((place) => en.queuePlace(place))).toEqual(
+      ['2nd', '3rd', '4th', '11th', '12th', '13th', '21st', '22nd', '63rd'].map((name) => `${name} in the queue`),
+    );
+    expect(zh.queuePlace(3)).toBe('排在第 3 位');
   });
 
   test('money and bytes', () => {
-    expect([0.00042, 0.013, 1.2, 12].map(money)).toEqual(['$0.00042', '$0.013', '$1.20', '$12.00']);
+    expect([0.00042, 0.0004, 0.013, 0.05, 0.0996, 1.2, 12].map(money)).toEqual(['$0.00042', '$0.0004', '$0.013', '$0.05', '$0.10', '$1.20', '$12.00']);
+    expect([0, 0.000_000_2, 0.000_001].map(money)).toEqual(['$0.00', '<$0.000001', '$0.000001']);
     expect(bytes(65_536)).toBe('64.0 KiB');
   });
 

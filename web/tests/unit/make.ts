@@ -1,5 +1,5 @@
 /** Values for tests. */
-import type { Chat, Message, Role } from '../../src/wire';
+import type { Chat, Message, ModelInfo, Role, ServerStatus } from '../../src/wire';
 
 export const message = (id: string, parent: string | null, role: Role, content = `text of ${id}`): Message => ({
   id,
@@ -24,3 +24,22 @@ export const chat = (id: string, values: Partial<Chat> = {}): Chat => ({
   active_run: null,
   ...values,
 });
+
+export const model = (id: string, values: Partial<ModelInfo> = {}): ModelInfo => ({
+  id,
+  name: id,
+  state: 'cold',
+  context_tokens: null,
+  demo: false,
+  notice: null,
+  eta_p50_ms: null,
+  eta_p90_ms: null,
+  since_ms: null,
+  gpu: '',
+  usd_per_hour: 0,
+  nodes: 1,
+  queued: 0,
+  ...values,
+});
+
+export const status = (models: ModelInfo[]): ServerStatus => ({ version: '0', auth: 'local', models, default_model: models[0]?.id ?? null });

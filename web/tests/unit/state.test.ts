@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { currentPath, initial, reduce, type Change, type State } from '../../src/state';
 import type { RunEvent } from '../../src/wire';
-import { chat, message } from './make';
+import { chat, message, model, status } from './make';
 
 const usage = { prompt_tokens: 1, cached_tokens: 0, completion_tokens: 2 };
 const timings = { queue_ms: 0, wake_ms: 0, ttft_ms: 5, total_ms: 9 };
-const cost = { gpu_seconds: 0, cost_usd: 0 };
+const cost = { gpu_seconds: 0, cost_usd: 0, active_seconds: 0, cold_start_seconds: 0, idle_seconds: 0, is_estimate: false };
 const answer = { ...message('a1', 'u1', 'assistant', 'Hello there'), usage, timings, cost };
 
 const started: RunEvent = { type: 'run', run_id: 'r1', chat_id: 'c', user_message_id: 'u1', assistant_message_id: 'a1', model: 'm', status: 'running' };
@@ -64,7 +64,57 @@ describe('a run', () => {
   test('remembers phases with the times they were heard', () => {
     const state = reduce(sent, events([1, started], [2, { type: 'status', phase: 'loading', elapsed_ms: 4000, eta_p50_ms: 9000, eta_p90_ms: 20000 }]));
 
-    expect(thread(state).run).toMatchObject({ phase: 'loading', elapsedMs: 4000, heardAt: 100, etaP50Ms: 9000, etaP90Ms: 20000 });
+    expect(thread(state).run).toMatchObject({ phase: 'loading', elapsedMs: 4000, heardAt: 100, usualMs: 13_000, mostMs: 24_000 });
+  });
+
+  test('keeps the time it was due at when nothing is left of it', () => {
+    const waking = (elapsed_ms: number, eta_p50_ms: number, eta_p90_ms: number): RunEvent => ({ type: 'status', phase: 'waking', elapsed_ms, eta_p50_ms, eta_p90_ms });
+    const late = reduce(sent, events([1, started], [2, waking(1_000, 39_000, 69_000)], [3, waking(50_000, 0, 20_000)]));
+
+    expect(thread(late).run).toMatchObject({ usualMs: 40_000, mostMs: 70_000 });
+
+    const later = reduce(late, events([4, waking(80_000, 0, 0)]));
+
+    expect(thread(later).run).toMatchObject({ usualMs: 40_000, mostMs: 70_000 });
+  });
+
+  test('a better estimate replaces an earlier one, and none forgets it', () => {
+    const state = reduce(
+      sent,
+      events(
+        [1, started],
+        [2, { type: 'status', phase: 'waking', elapsed_ms: 0, eta_p50_ms: 40_000, eta_p90_ms: 70_000 }],
+        [3, { type: 'status', phase: 'loading', elapsed_ms: 10_000, eta_p50_ms: 5_000, eta_p90_ms: 8_000 }],
+      ),
+    );
+    expect(thread(state).run).toMatchObject({ usualMs: 15_000, mostMs: 18_000 });
+
+    const generating = reduce(state, events([4, { type: 'status', phase: 'generating', elapsed_ms: 15_000 }]));
+
+    expect(thread(generating).run).toMatchObject({ usualMs: null, mostMs: null });
+  });
+
+  test('knows the place in the queue until there is none', () => {
+    const queued = reduce(sent, events([1, started], [2, { type: 'status', phase: 'queued', elapsed_ms: 0, position: 3 }]));
+    expect(thread(queued).run!.position).toBe(3);
+
+    const moved = reduce(queued, events([3, { type: 'status', phase: 'queued', elapsed_ms: 900, position: 1 }]));
+    expect(thread(moved).run!.position).toBe(1);
+
+    expect(thread(reduce(moved, events([4, { type: 'status', phase: 'generating', elapsed_ms: 1_500 }]))).run!.position).toBeNull();
+  });
+
+  test('remembers who was asked when another model answered, also over a refresh', () => {
+    const other: RunEvent = { ...done, message: { ...answer, model: 'other' } };
+    const ended = reduce(sent, events([1, started], [2, other]));
+    expect(thread(ended).messages.a1).toMatchObject({ model: 'other', asked_model: 'm' });
+
+    const stored = { ...answer, model: 'other' };
+    const fresh = reduce(ended, { type: 'thread-came', detail: { ...chat('c'), messages: [message('u1', null, 'user'), stored] } });
+    expect(thread(fresh).messages.a1!.asked_model).toBe('m');
+
+    const same = reduce(sent, events([1, started], [2, { ...done, message: { ...answer, model: 'm' } }]));
+    expect(thread(same).messages.a1).not.toHaveProperty('asked_model');
   });
 
   test('keeps what was shown when it is stopped without a stored message', () => {
@@ -188,6 +238,18 @@ describe('the list', () => {
 
     expect(state.list.chats.map(({ id }) => id)).toEqual(['2', '1']);
   });
+});
+
+test('a model that was asked to wake shows it at once, and the others stay the same', () => {
+  const [tiny, big] = [model('tiny', { state: 'warm' }), model('big', { state: 'cold', since_ms: 9_000, eta_p50_ms: 40_000 })];
+  const state = reduce(initial, { type: 'server', server: status([tiny, big]) });
+  const waking = reduce(state, { type: 'prewarmed', model: { model: 'big', state: 'warming', eta_p50_ms: 38_000, started: true } });
+
+  expect(waking.server!.models).toEqual([tiny, { ...big, state: 'warming', since_ms: 0, eta_p50_ms: 38_000 }]);
+  expect(waking.server!.models[0]).toBe(state.server!.models[0]);
+
+  const refused = reduce(state, { type: 'prewarmed', model: { model: 'big', state: 'cold', started: false } });
+  expect(refused.server!.models).toEqual([tiny, big]);
 });
 
 test('signing out leaves nothing behind', () => {

@@ -1,0 +1,12 @@
+import { ApiError } from './api';
+import { dispatch } from './store';
+import type { Problem } from './wire';
+
+export const problemOf = (error: unknown): Problem =>
+  error instanceof ApiError ? error.problem : { code: 'client', message: String(error) };
+
+/** Every refusal passes here: a session that ended shows the sign-in page, wherever it was noticed. */
+export function noticed(error: unknown): Problem {
+  if (error instanceof ApiError && error.status === 401) dispatch({ type: 'session', session: 'out' });
+  return problemOf(error);
+}
