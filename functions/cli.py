@@ -1,4 +1,4 @@
-"""The command line: `parley dev`, `doctor`, `token`, `tables`.
+"""The command line: `parley dev`, `doctor`, `token`, `tables`; the operator's commands are in `operate.py`.
 
 This is a host edge, as `modal_app.py` is: it reads settings, opens what the app needs and prints for people.
 """
@@ -23,7 +23,7 @@ import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 
-from functions import telemetry, webbuild
+from functions import operate, telemetry, webbuild
 from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
@@ -52,6 +52,10 @@ def cli() -> None:
     """Parley: your own private ChatGPT on serverless GPUs."""
 
 
+for command in (operate.node, operate.status, operate.cost):
+    cli.add_command(command)
+
+
 # -- parley dev --------------------------------------------------------------------------------------------------
 
 
@@ -66,10 +70,7 @@ def dev(host: str, port: int, data: Path | None, no_browser: bool, verbose: bool
     settings = Settings()
     folder = (data or settings.data).expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    overrides: dict[str, object] = {"data": folder}
-    if "store_url" not in settings.model_fields_set:
-        overrides["store_url"] = f"sqlite:///{folder / 'parley.db'}"
-    settings = settings.model_copy(update=overrides)
+    settings = settings.model_copy(update={"data": folder, "store_url": operate.store_url(settings, folder)})
     _refuse_open_door(settings, host)
     telemetry.configure("INFO" if verbose else "WARNING")
     listening = _listen(host, port)  # before anything slow

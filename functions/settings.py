@@ -91,6 +91,15 @@ class Settings(BaseSettings):
     checkpoint_ms: int | None = None  # None: the store's own (a beat on SQLite, CHECKPOINT_SECONDS on DynamoDB)
 
 
+class ClientSettings(BaseSettings):
+    """What a command needs that speaks to a running Parley: `PARLEY_URL`, `PARLEY_TOKEN`."""
+
+    model_config = SettingsConfigDict(env_prefix="PARLEY_", frozen=True, extra="ignore")
+
+    url: str = "http://127.0.0.1:8000"
+    token: str = Field(default="", repr=False)  # an access token; local mode asks for none
+
+
 def has_display() -> bool:
     """Whether a browser could open a window here."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

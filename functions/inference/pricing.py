@@ -385,7 +385,7 @@ def total(amounts: Iterable[Spent]) -> Spent:
 
 # -- an answer's own estimate --------------------------------------------------------------------------------------
 
-RECENT = 256  # uses of a node that the meter remembers: more than end during one answer
+RECENT = 96  # uses of a node that the meter remembers: more than end during one answer, and few enough to sum each time
 
 
 @dataclass(slots=True)
