@@ -107,10 +107,10 @@ export async function saveInstructions(text: string): Promise<Problem | null> {
   }
 }
 
-/** What the caller's answers of the last 30 days have used. */
-export async function loadUsage(): Promise<{ report: UsageReport } | { problem: Problem }> {
+/** What the caller's answers have used since the beginning of a day of UTC. */
+export async function loadUsage(from: string): Promise<{ report: UsageReport } | { problem: Problem }> {
   try {
-    return { report: await api.usage() };
+    return { report: await api.usage(from) };
   } catch (error) {
     return { problem: noticed(error) };
   }

@@ -146,8 +146,8 @@ export const api = {
   status: () => json<ServerStatus>('GET', '/status'),
   /** Somebody is about to use this model. Whether it is started is the server's to say. */
   prewarm: (model: string) => json<Prewarmed>('POST', '/prewarm', { model }),
-  /** The last 30 days. */
-  usage: () => json<UsageReport>('GET', '/usage'),
+  /** From the beginning of this day of UTC until now. */
+  usage: (from: string) => json<UsageReport>('GET', `/usage${query({ from })}`),
   me: () => json<Profile>('GET', '/me'),
   saveMe: (profile: Profile) => json<Profile>('PATCH', '/me', profile),
 

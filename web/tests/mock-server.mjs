@@ -402,7 +402,10 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       if (started) Object.assign(model, { state: 'warming', since_ms: 0 });
       return json({ model: model.id, state: model.state, eta_p50_ms: model.eta_p50_ms, eta_p90_ms: model.eta_p90_ms, started }, 202);
     }
-    if (path === '/usage') return json({ data: control.usage, total: sumOf(control.usage), prices_as_of: PRICES_AS_OF });
+    if (path === '/usage') {
+      const data = control.usage.filter(({ day }) => day >= url.searchParams.get('from'));
+      return json({ data, total: sumOf(data), prices_as_of: PRICES_AS_OF });
+    }
     if (path === '/chats') {
       const limit = Number(url.searchParams.get('limit') ?? 50);
       const q = (url.searchParams.get('q') ?? '').toLowerCase();

@@ -169,9 +169,10 @@ export const en = {
   modelAtOnce: 'Ready, answers at once',
   modelBusy: (n: number) => `Ready, ${n} waiting`,
   modelSince: (time: string) => `awake for ${time}`,
-  modelPrice: (sum: string) => `${sum} an hour while awake`,
+  modelPrice: (sum: string) => `${sum} an hour awake`,
+  modelPriceEach: (sum: string) => `${sum} an hour each awake`,
   modelGpus: (gpu: string, n: number) => `${n} × ${gpu}`,
-  modelContext: (n: string) => `${n} tokens of context`,
+  modelContext: (n: string) => `reads ${n} tokens`,
   noModels: 'No model is connected.',
 
   // Usage

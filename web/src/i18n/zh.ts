@@ -158,8 +158,9 @@ export const zh: Messages = {
   modelBusy: (n) => `就绪，${n} 人在排队`,
   modelSince: (time) => `已唤醒 ${time}`,
   modelPrice: (sum) => `唤醒时每小时 ${sum}`,
+  modelPriceEach: (sum) => `唤醒时每台每小时 ${sum}`,
   modelGpus: (gpu, n) => `${gpu} × ${n}`,
-  modelContext: (n) => `上下文 ${n} token`,
+  modelContext: (n) => `可读 ${n} token`,
   noModels: '没有连接任何模型。',
 
   usage: '用量',

@@ -64,11 +64,15 @@ const NO_PARTS: Parts = { active: 0, coldStart: 0, idle: 0 };
 
 export const sumOfParts = (rows: readonly SpentRow[]): Parts => rows.map(partsOf).reduce(plusParts, NO_PARTS);
 
-/** The last 30 days of UTC up to today, oldest first, with the days on which nothing happened. */
+const dayBefore = (today: Date, ago: number): string => new Date(today.getTime() - ago * DAY_MS).toISOString().slice(0, 10);
+
+/** The first of the last 30 days of UTC, today among them. */
+export const firstDay = (today: Date): string => dayBefore(today, DAYS - 1);
+
+/** Those days, oldest first, with the ones on which nothing happened. */
 export function byDay(rows: readonly SpentRow[], today: Date): Day[] {
-  const name = (ago: number) => new Date(today.getTime() - ago * DAY_MS).toISOString().slice(0, 10);
   return Array.from({ length: DAYS }, (_, at) => {
-    const day = name(DAYS - 1 - at);
+    const day = dayBefore(today, DAYS - 1 - at);
     const mine = rows.filter((row) => row.day === day);
     return { ...mine.reduce<Spent>(plus, NOTHING), day, parts: sumOfParts(mine) };
   });

@@ -27,9 +27,11 @@ function means({ context_tokens, gpu, nodes, usd_per_hour }: ModelInfo): string[
   const words = t.value;
   return [
     gpu ? (nodes > 1 ? words.modelGpus(gpu, nodes) : gpu) : null,
-    usd_per_hour > 0 ? words.modelPrice(money(usd_per_hour)) : null,
+    usd_per_hour > 0 ? (nodes > 1 ? words.modelPriceEach : words.modelPrice)(money(usd_per_hour)) : null,
     context_tokens ? words.modelContext(count(context_tokens, locale.value)) : null,
-  ].filter((part) => part !== null);
+  ]
+    .filter((part) => part !== null)
+    .map((part) => part.replaceAll(' ', '\u00a0')); // a narrow line breaks between facts, not within one
 }
 
 function Note({ one }: { one: ModelInfo }) {

@@ -4,7 +4,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { loadUsage } from '../actions';
 import { count, duration, money } from '../lib/format';
 import { locale, t } from '../lib/i18n';
-import { byDay, byModel, DAYS, sumOfParts, tokensOf, type Day, type Parts } from '../lib/spending';
+import { byDay, byModel, DAYS, firstDay, sumOfParts, tokensOf, type Day, type Parts } from '../lib/spending';
 import { modelName } from '../store';
 import '../style/usage.css';
 import type { Problem, Spent, UsageReport } from '../wire';
@@ -16,7 +16,7 @@ export function Usage() {
   const [problem, setProblem] = useState<Problem | null>(null);
   const load = async () => {
     setProblem(null);
-    const answer = await loadUsage();
+    const answer = await loadUsage(firstDay(new Date()));
     if ('report' in answer) setReport(answer.report);
     else setProblem(answer.problem);
   };

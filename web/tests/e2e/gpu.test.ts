@@ -227,12 +227,12 @@ test('the picker says who has to wake, who answers at once, and what it costs', 
 
   expect(tiny.demo).toBe(true);
   expect(notes.map(plain)).toEqual([
-    'Ready, answers at once Demo 2,048 tokens of context',
-    'Asleep, wakes in about 38 s L4 · $0.80 an hour while awake · 32,768 tokens of context',
-    'Waking up, about 13 s left 2 × H100 · $3.95 an hour while awake · 32,768 tokens of context',
-    'Ready, answers at once, awake for 12 min L4 · $0.80 an hour while awake · 32,768 tokens of context',
-    'Ready, 4 waiting, awake for 12 min L4 · $0.80 an hour while awake · 32,768 tokens of context',
-    'Unreachable L4 · $0.80 an hour while awake · 32,768 tokens of context',
+    'Ready, answers at once Demo reads 2,048 tokens',
+    'Asleep, wakes in about 38 s L4 · $0.80 an hour awake · reads 32,768 tokens',
+    'Waking up, about 13 s left 2 × H100 · $3.95 an hour each awake · reads 32,768 tokens',
+    'Ready, answers at once, awake for 12 min L4 · $0.80 an hour awake · reads 32,768 tokens',
+    'Ready, 4 waiting, awake for 12 min L4 · $0.80 an hour awake · reads 32,768 tokens',
+    'Unreachable L4 · $0.80 an hour awake · reads 32,768 tokens',
   ]);
 });
 
@@ -261,19 +261,21 @@ test('an answer of our own hardware says nothing of money', async ({ parley }) =
 
 test.describe('usage', () => {
   test('adds up the last thirty days, by day and by model', async ({ page, parley }) => {
-    parley.mock.spend(12);
+    parley.mock.spend(33);
+    const first = new Date(Date.now() - 29 * 86_400_000).toISOString().slice(0, 10);
+    const rows = parley.mock.usage.filter(({ day }) => day >= first);
+    const total = rows.reduce((sum, row) => sum + row.cost_usd, 0);
+    const runs = rows.reduce((sum, row) => sum + row.runs, 0);
     await parley.open();
     await page.getByRole('button', { name: 'Usage' }).click();
     const dialog = page.getByRole('dialog', { name: 'Usage' });
-    const total = parley.mock.usage.reduce((sum, row) => sum + row.cost_usd, 0);
-    const runs = parley.mock.usage.reduce((sum, row) => sum + row.runs, 0);
 
     await expect(dialog.locator('.tiles')).toContainText(`about $${total.toFixed(2)}`);
     await expect(dialog.locator('.tiles')).toContainText(String(runs));
     await expect(dialog.getByRole('table', { name: 'By model' }).getByRole('rowheader')).toHaveText(['Qwen3 8B', 'Parley Tiny']);
     await expect(dialog.locator('.plot g')).toHaveCount(30);
     await dialog.getByText('As a table').click();
-    await expect(dialog.getByRole('table', { name: 'By day' }).getByRole('rowheader')).toHaveCount(10);
+    await expect(dialog.getByRole('table', { name: 'By day' }).getByRole('rowheader')).toHaveCount(new Set(rows.map(({ day }) => day)).size);
     await expect(dialog).toContainText('Prices of Nov 20, 2026');
     await page.keyboard.press('Escape');
     await expect(dialog).toHaveCount(0);

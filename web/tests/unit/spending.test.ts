@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { byDay, byModel, DAYS, partsOf, sumOfParts, tokensOf } from '../../src/lib/spending';
+import { byDay, byModel, DAYS, firstDay, partsOf, sumOfParts, tokensOf } from '../../src/lib/spending';
 import type { SpentRow } from '../../src/wire';
 
 const row = (day: string, model: string, cost_usd: number, values: Partial<SpentRow> = {}): SpentRow => ({
@@ -27,6 +27,7 @@ describe('by day', () => {
 
     expect(days.length).toBe(DAYS);
     expect([days[0]!.day, days.at(-1)!.day]).toEqual(['2026-10-23', '2026-11-21']);
+    expect(firstDay(today)).toBe('2026-10-23');
     expect(days.every(({ cost_usd, runs, is_estimate }) => cost_usd === 0 && runs === 0 && !is_estimate)).toBe(true);
   });
 
