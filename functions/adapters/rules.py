@@ -57,6 +57,10 @@ def unavailable(what: str) -> StoreUnavailable:
     return StoreUnavailable(f"The store could not answer: {what}. Try again in a moment.")
 
 
+def disk_full() -> StoreUnavailable:
+    return StoreUnavailable("The disk that the store is on is full. Free some space on it, then try again.")
+
+
 # -- chats ------------------------------------------------------------------------------------------------------
 def check_changes(changes: dict[str, Any]) -> None:  # values are checked at the edge
     for name in changes:

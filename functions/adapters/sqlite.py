@@ -26,7 +26,7 @@ from functions.adapters import sqlite_nodes as nodes
 from functions.adapters import sqlite_runs as runs
 from functions.adapters import sqlite_vectors as vectors
 from functions.adapters.rules import SIGHTING_KEPT_MS
-from functions.adapters.sqlite_schema import open_file
+from functions.adapters.sqlite_schema import open_file, prove_writable
 from functions.adapters.sqlite_sweep import SWEEP_MS, sweep
 from functions.adapters.sqlite_writer import Readers, Writer
 from functions.chat.messages import (
@@ -60,6 +60,7 @@ class SqliteStore:
     def __init__(self, db: sqlite3.Connection, path: Path, clock: Callable[[], int]) -> None:
         self._writer = Writer(db, asyncio.get_running_loop())
         self._readers = Readers(path)
+        self._path = path
         self._clock = clock
         self._sweep_at_ms = clock() + SWEEP_MS
         self._sweeping: asyncio.Task[None] | None = None
@@ -90,8 +91,8 @@ class SqliteStore:
         self._readers.join()
 
     async def ready(self) -> None:
-        """Goes the way of a write: the thread lives, the lock can be had, the file answers."""
-        await self._write(lambda db: db.execute("SELECT n FROM chats LIMIT 1").fetchone())
+        """Goes the way of a write, and is one: the thread lives, the lock can be had, the disk takes it."""
+        await self._write(prove_writable, self._path)
 
     async def _write(self, sql: Sql[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         written = self._writer.write(lambda db: sql(db, *args, **kwargs))

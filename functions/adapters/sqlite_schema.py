@@ -7,13 +7,15 @@ The file and its -wal and -shm (which SQLite gives the same mode) are readable b
 """
 
 import os
+import shutil
 import sqlite3
 import time
 from pathlib import Path
 
-from functions.adapters.rules import says
+from functions.adapters.rules import disk_full, says
 from functions.errors import ParleyError
 
+ROOM_BYTES = 1024 * 1024  # free on the disk: the largest message, its answer and their events fit into it
 BUSY_MS = 5_000  # another process may be writing; its transactions take milliseconds
 WAL_PAGES = 4_000  # 16 MB: the running answers' pages are rewritten in each commit, so wait and copy them once
 STATEMENTS = 256  # kept prepared per connection
@@ -167,6 +169,18 @@ def migrate(db: sqlite3.Connection) -> None:
     except BaseException:
         db.execute("ROLLBACK")
         raise
+
+
+def prove_writable(db: sqlite3.Connection, path: Path) -> None:
+    """Within a transaction: its COMMIT fails when the file cannot be written. Raises StoreUnavailable when there is
+    hardly any room left, because SQLite itself only notices that its log must grow and cannot.
+
+    Writing the version that stands there already writes a page all the same, and changes nothing.
+    """
+    if shutil.disk_usage(path).free < ROOM_BYTES:
+        raise disk_full()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    db.execute(f"PRAGMA user_version = {version}")
 
 
 def _version(db: sqlite3.Connection) -> int:

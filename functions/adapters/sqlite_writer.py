@@ -25,7 +25,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
-from functions.adapters.rules import unavailable
+from functions.adapters.rules import disk_full, unavailable
 from functions.adapters.sqlite_schema import connect
 
 T = TypeVar("T")
@@ -201,7 +201,8 @@ def _groups(operations: list[Operation[Any]]) -> Iterator[list[Operation[Any]]]:
 
 def _translate(error: Exception) -> Exception:
     if isinstance(error, sqlite3.Error):
-        translated = unavailable(getattr(error, "sqlite_errorname", None) or type(error).__name__)
+        name = getattr(error, "sqlite_errorname", None) or type(error).__name__
+        translated = disk_full() if name == "SQLITE_FULL" else unavailable(name)
         translated.__cause__ = error
         return translated
     return error

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -363,3 +364,87 @@ def test_processes_that_make_one_new_file_at_the_same_moment_all_get_it(tmp_path
         said = [racer.communicate(timeout=30)[1] for racer in racers]
 
         assert [racer.returncode for racer in racers] == [0] * 6, said
+
+
+async def said(process: asyncio.subprocess.Process) -> list[str]:
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode().splitlines()
+
+
+READY_TO_WRITE = """
+import asyncio, os, resource, sys
+from pathlib import Path
+from functions.adapters.sqlite import SqliteStore
+from functions.errors import ParleyError
+from tests.contracts.makers import a_chat
+
+async def tell(call):
+    try:
+        await call
+        print("ok")
+    except ParleyError as error:
+        print(error.code, error)
+
+async def both(store):
+    await tell(store.ready())
+    await tell(store.create_chat("ana", a_chat(title="a title" * 20_000)))
+"""
+
+FULL_DISK = """
+async def main(folder):
+    store, filler = await SqliteStore.open(folder / "parley.db"), folder / "filler"
+    await both(store)
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    await both(store)
+    filler.unlink()
+    await both(store)
+    print(len((await store.list_chats("ana", limit=9)).data))
+    await store.close()
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+async def test_a_full_disk_is_not_ready_until_there_is_room_again(tmp_path: Path) -> None:
+    unshare = ["unshare", "--user", "--map-root-user", "--mount"]
+    if not shutil.which("unshare"):
+        pytest.skip("a small disk of one's own needs Linux")
+    if subprocess.run([*unshare, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("a small disk of one's own needs user namespaces, which are off here")
+    mount = 'mount -t tmpfs -o size=4m tmpfs "$1" && exec "$2" -c "$3" "$1"'
+    arguments = ["sh", "-c", mount, "sh", str(tmp_path), sys.executable, READY_TO_WRITE + FULL_DISK]
+
+    process = await asyncio.create_subprocess_exec(*unshare, *arguments, stdout=subprocess.PIPE, cwd=REPOSITORY)
+
+    full = "store_unavailable The disk that the store is on is full. Free some space on it, then try again."
+    assert await said(process) == ["ok", "ok", full, full, "ok", "ok", "2"]
+
+
+NO_WRITES = """
+async def main(folder):
+    store = await SqliteStore.open(folder / "parley.db")
+    await both(store)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # the system takes no more bytes for any file
+    await both(store)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    await both(store)
+    await store.close()
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+async def test_a_file_that_takes_no_writes_is_not_ready_until_it_does(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", READY_TO_WRITE + NO_WRITES, str(tmp_path), stdout=subprocess.PIPE, cwd=REPOSITORY
+    )  # fmt: skip
+
+    refused = "store_unavailable The store could not answer: SQLITE_IOERR_WRITE. Try again in a moment."
+    assert await said(process) == ["ok", "ok", refused, refused, "ok", "ok"]
