@@ -14,12 +14,12 @@ from typing import Final
 
 import ahocorasick
 
-from functions.guardrails.patterns import ALNUM, Pattern, Run, partial, table
+from functions.guardrails.patterns import ALNUM, CONTEXT_CHARS, Pattern, Run, partial, table
 from functions.guardrails.policy import BANNED, PII, SECRETS
 from functions.guardrails.view import view_of
 from functions.settings import HOLD_BACK_CHARS
 
-LEFT_CHARS = 8  # how far back a pattern may look
+LEFT_CHARS = 128  # how far back a detector may look
 
 # What a find is worth: a checksum or a vendor's prefix is nearly proof, a phone number is a likely shape.
 _SCORES = {"phone": 0.8, "ip": 0.8, "email": 0.95}
@@ -65,12 +65,19 @@ class _Rule:
         self.whole = re.compile(f"{before}(?P<lead>{pattern.lead}){core}" + (f"(?!{after})" if after else ""))
         self.beginning = re.compile(before + partial(pattern.lead + core + (f"(?:{after})?" if after else "")) + r"\Z")
 
+    def begins(self, view: str, at: int) -> bool:
+        return bool(self.beginning.match(view, at)) and self._is_in_context(view, at)
+
     def hit(self, view: str, at: int, limit: int) -> Hit | None:
-        if not (match := self.whole.match(view, at, limit)):
+        if not (match := self.whole.match(view, at, limit)) or not self._is_in_context(view, at):
             return None
         lead = match.end("lead")
         size = self.check(view[lead : match.end()]) if self.check else match.end() - lead
         return Hit(self.kind, at, lead + size, self.run, lead - at) if size else None
+
+    def _is_in_context(self, view: str, at: int) -> bool:
+        context = self.pattern.context
+        return context is None or bool(context.search(view, max(0, at - CONTEXT_CHARS), at))
 
 
 class Terms:
@@ -189,7 +196,7 @@ class Detectors:
             return self._covered(best, folded)
         if waits:
             for rule in self._all_rules[view[at]]:
-                if rule.beginning.match(view, at):
+                if rule.begins(view, at):
                     return UNDECIDED
         return self._longest(others, view, folded, at, limit, final)
 

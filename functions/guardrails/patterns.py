@@ -4,21 +4,34 @@ A pattern is `core` between neighbours it must not have (`before`, `after`). `pa
 the pattern "this could still become a match", so that a stream knows what to hold back without a second, hand-made
 grammar. `\\b` is not used: beside Chinese it never matches. All of it is matched on the normalised view (view.py).
 
-It promises nothing about contexts ("my card is …"); it knows shapes, prefixes and checksums only.
+It knows shapes, prefixes and what stands shortly before ("Fax: …"); whether a shape is real is checks.py's.
 """
 
-import ipaddress
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
-Check = Callable[[str], int]  # the matched text -> how many of its characters stand, 0 for none
+from functions.guardrails.checks import (
+    IBAN_LENGTHS,
+    Check,
+    is_card,
+    is_email,
+    is_iban,
+    is_ip,
+    is_mrz,
+    is_random,
+    is_resident_id,
+    is_ssn,
+    is_very_random,
+    phone_check,
+    spoken_phone,
+)
 
 ALNUM = "[0-9A-Za-z]"
 NOT_INSIDE = rf"(?:(?<!{ALNUM})|(?<=\\[nrt]))"  # not inside a word; an escaped line break in code or JSON is none
 _NOT_NUMBER = rf"{NOT_INSIDE}(?<![0-9]\.)"  # also not the fraction of a decimal
 _NUMBER_ENDS = rf"{ALNUM}|\.[0-9]"
 _GAP = "[ .-]"
+CONTEXT_CHARS = 32  # how far before a match its context may begin
 
 _ATOM = re.compile(
     r"(?P<frame>\(\?i?:|[()|*+?]|(?<=\))\{[\d,]+\})"
@@ -83,158 +96,16 @@ class Pattern:
     check: Check | None = None
     run: Run | None = None
     lead: str = ""  # stands before the core, belongs to the match, and is shown
-
-
-# -- checks -------------------------------------------------------------------------------------------------------
-
-_RANGES = (  # issuer ranges: first, last, digits in a number
-    ("4", "4", (13, 16, 19)),  # Visa
-    ("51", "55", (16,)),  # Mastercard
-    ("2221", "2720", (16,)),
-    ("34", "34", (15,)),  # American Express
-    ("37", "37", (15,)),
-    ("300", "305", (14, 16)),  # Diners Club
-    ("36", "36", (14, 16)),
-    ("38", "39", (14, 16)),
-    ("6011", "6011", (16, 17, 18, 19)),  # Discover
-    ("644", "659", (16, 17, 18, 19)),
-    ("3500", "3599", (16, 17, 18, 19)),  # JCB
-    ("2131", "2131", (15,)),
-    ("1800", "1800", (15,)),
-    ("62", "62", (16, 17, 18, 19)),  # UnionPay
-    ("81", "81", (16, 17, 18, 19)),
-    ("2200", "2204", (16, 19)),  # Mir
-    ("60", "60", (16,)),  # RuPay
-    ("82", "82", (16,)),
-    ("50", "50", (13, 14, 15, 16, 17, 18, 19)),  # Maestro
-    ("56", "58", (13, 14, 15, 16, 17, 18, 19)),
-    ("63", "63", (13, 14, 15, 16, 17, 18, 19)),
-    ("67", "67", (13, 14, 15, 16, 17, 18, 19)),
-)
-
-
-def _digits(text: str) -> str:
-    return "".join(c for c in text if c.isdigit())
-
-
-def is_card(text: str) -> int:
-    from stdnum import luhn  # noqa: PLC0415 - the checks load their libraries when first needed
-
-    digits = _digits(text)
-    issued = any(low <= digits[: len(low)] <= high and len(digits) in sizes for low, high, sizes in _RANGES)
-    return len(text) if issued and luhn.is_valid(digits) else 0
-
-
-_IBAN_LENGTHS = {
-    country: int(size)
-    for country, size in re.findall(
-        "([A-Z]{2})([0-9]{2})",
-        "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 "
-        "EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 "
-        "KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 "
-        "PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 "
-        "UA29 VA22 VG24 XK20 YE30",
-    )
-}
-
-
-def is_iban(text: str) -> int:
-    """The country says how long it is, so capitals that follow it do not belong to it."""
-    from stdnum import iban  # noqa: PLC0415
-
-    places = [i for i, c in enumerate(text) if c.isalnum()]
-    size = _IBAN_LENGTHS[text[:2].upper()]
-    if len(places) < size:
-        return 0
-    end = places[size - 1] + 1
-    if text[end : end + 1].isalnum() or not iban.is_valid(text[:end].replace(".", ""), check_country=False):
-        return 0
-    return end
-
-
-def is_ssn(text: str) -> int:
-    from stdnum.us import ssn  # noqa: PLC0415
-
-    return len(text) if ssn.is_valid(_digits(text)) else 0
-
-
-def is_resident_id(text: str) -> int:
-    from stdnum.cn import ric  # noqa: PLC0415
-
-    return len(text) if ric.is_valid("".join(c for c in text if c.isalnum()).upper()) else 0
-
-
-def is_ip(text: str) -> int:
-    """A real address; loopback, unspecified and netmasks say nothing about anybody."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return 0
-    is_dull = address.is_loopback or address.is_unspecified or text.startswith("255.")
-    return 0 if is_dull or not any(c.isdigit() for c in text) else len(text)  # add::bad is a word in C++
-
-
-def is_email(text: str) -> int:
-    return 0 if text.startswith("git@") else len(text)  # git@github.com:… is an address of a machine
-
-
-_DATE = re.compile(r"(?:18|19|20)[0-9]{2}[ .-](?:0?[1-9]|1[0-2])[ .-]")
-_AMERICAN = re.compile(r"\(?[2-9][0-9]{2}\)?[ .-]{1,2}[0-9]{3}[ .-][0-9]{4}(?:x[0-9]+)?")
-
-
-def phone_check(regions: tuple[str, ...]) -> Check:
-    """Written like a phone number and possible by a numbering plan; a bare run of digits is rarely one."""
-
-    def is_phone(text: str) -> bool:
-        import phonenumbers  # noqa: PLC0415 - the metadata of every country
-
-        abroad = text.startswith("+")
-        for region in (None,) if abroad else regions:
-            try:
-                number = phonenumbers.parse(text, region)
-            except phonenumbers.NumberParseException:
-                continue
-            if phonenumbers.is_valid_number(number) or (abroad and phonenumbers.is_possible_number(number)):
-                return True
-        return False
-
-    def check(text: str) -> int:
-        if len(_digits(text)) > 15 or _DATE.match(text):  # longer than any plan allows
-            return 0
-        if _AMERICAN.fullmatch(text):  # the shape is enough: people mistype, and models invent
-            return len(text)
-        end = len(text)
-        while end > 6:  # "555-0132 20" is a number and then something else: try without the last group
-            if is_phone(text[:end]):
-                return end
-            end = max(text.rfind(gap, 0, end) for gap in " .-/)")
-        return 0
-
-    return check
-
-
-def is_random(text: str) -> int:
-    """Not a placeholder (sk-xxxxxxxx…) and not words with hyphens (sk-learn-…): enough different characters, and
-    a digit or a capital after the prefix."""
-    body = text[3:]
-    is_mixed = any(c.isdigit() or c.isupper() for c in body)
-    return len(text) if is_mixed and len(set(body)) >= 8 else 0
-
-
-def is_very_random(text: str) -> int:
-    """For short, ordinary prefixes (as-, pypi-): digits, capitals and small letters."""
-    body = text[5:]
-    mixed = (any(map(str.isdigit, body)), any(map(str.isupper, body)), any(map(str.islower, body)))
-    return len(text) if all(mixed) and len(set(body)) >= 8 else 0
+    context: re.Pattern[str] | None = None  # must stand before it, within CONTEXT_CHARS
 
 
 # -- the table ----------------------------------------------------------------------------------------------------
 
 
 def _cards() -> list[Pattern]:
-    first, four = "[1-68]", "[ .-]{0,3}[0-9]{4}"
+    first, four = "[1-68]", "[ .-]{0,3}[0-9]{4}"  # 12 digits are old Maestro cards
     joined = [  # in one piece, or in the groups that are printed on cards
-        f"{first}[0-9]{{12,18}}",
+        f"{first}[0-9]{{11,18}}",
         f"{first}[0-9]{{3}}(?:{four}){{2}}[ .-]{{0,3}}[0-9]{{1,4}}",
         f"{first}[0-9]{{3}}(?:{four}){{3}}[ .-]{{1,3}}[0-9]{{1,3}}",
         "3[0-9]{3}[ .-]{1,3}[0-9]{6}[ .-]{0,3}[0-9]{4,5}",
@@ -255,7 +126,7 @@ def _cards() -> list[Pattern]:
 
 def _ibans() -> list[Pattern]:
     by_letter: dict[str, str] = {}
-    for code in sorted(_IBAN_LENGTHS):
+    for code in sorted(IBAN_LENGTHS):
         by_letter[code[0]] = by_letter.get(code[0], "") + code[1]
     country = "(?:" + "|".join(f"{a}[{b}]" for a, b in by_letter.items()) + ")"
     small = country.lower()  # typed by hand, without groups
@@ -263,6 +134,32 @@ def _ibans() -> list[Pattern]:
         Pattern("iban", rf"{country}[0-9]{{2}}(?:[ -]?[0-9A-Z]){{11,30}}", "[A-Z]{2}[0-9]", check=is_iban),
         Pattern("iban", rf"{small}[0-9]{{2}}[0-9a-z]{{11,30}}", "[a-z]{2}[0-9]", check=is_iban),
     ]
+
+
+# Said of telephones, so that what follows is a number even where no plan knows it: people mistype, and number plans
+# are wider than any library. Not "number" or "no.", which orders and invoices have too.
+_PHONE_WORDS = re.compile(
+    r"(?:(?i:(?<![a-z])(?:(?:tele|i)?phones?|mobiles?|cell(?:phone)?|tel|fax|desk|office|landline|hotline|whatsapp|"
+    r"sms|calls?|called|calling|dial|ring|reach|contact|answer(?:s|ing)?)(?![a-z]))"
+    r"|电话|手机|座机|传真|致电|拨打|热线|联系方式|來電|電話|手機|傳真)[^0-9]{0,16}\Z"
+)
+
+
+def _passports() -> list[Pattern]:
+    """The lines that machines read on passports and identity cards (ICAO 9303)."""
+    before, after = rf"{NOT_INSIDE}(?<!<)", "[0-9A-Za-z<]"
+    state, date = "(?:[A-Z]{3}|[A-Z]<<)", "[0-9]{7}"
+    return [
+        Pattern("passport", core, head, before, after, is_mrz)
+        for core, head in (
+            (f"[0-9A-Z<]{{9}}[0-9]{state}{date}[MFX<]{date}(?:[0-9A-Z<]{{14}}[0-9<][0-9]|[0-9A-Z<]{{7}}[0-9])",
+             "[0-9A-Z<]{9}[0-9]"),
+            (f"[ACI][0-9A-Z<]{state}[0-9A-Z<]{{9}}[0-9][0-9A-Z<]{{15}}",
+             "[ACI][0-9A-Z<][A-Z][A-Z<]{2}[0-9A-Z<]{9}[0-9]"),
+            (f"{date}[MFX<]{date}{state}[0-9A-Z<]{{11}}[0-9]", "[0-9]{7}[MFX<]"),
+            (f"P[A-Z<]{state}[A-Z<]{{39}}", "P[A-Z<]"),
+        )
+    ]  # fmt: skip
 
 
 def _other_pii(regions: tuple[str, ...]) -> list[Pattern]:
@@ -278,7 +175,11 @@ def _other_pii(regions: tuple[str, ...]) -> list[Pattern]:
         Pattern("phone", r"\+[ (]?[0-9](?:[ ()./-]{0,2}[0-9]){6,14}" + extension, r"\+", after=ALNUM, check=phone),
         Pattern("phone", r"(?:\([0-9]{2,5}\)|[0-9]{2,5})[ .-]{1,2}[0-9]{2,5}(?:[ .-]?[0-9]{2,6}){1,3}" + extension,
                 r"(?:[0-9]|\([0-9])", rf"{_NOT_NUMBER}(?<![0-9]-)(?<!\+)", rf"{_NUMBER_ENDS}|-[0-9]", phone),
-        Pattern("phone", "(?:86[ -]?)?1[3-9][0-9]{9}|0[0-9]{9,11}", digit, _NOT_NUMBER, _NUMBER_ENDS, phone),
+        Pattern("phone", "(?:86[ -]?)?1[3-9][0-9]{9}|0[0-9]{9,11}", digit, rf"{_NOT_NUMBER}(?<![?&]id=)", _NUMBER_ENDS,
+                phone),
+        Pattern("phone", rf"(?:\([0-9]|[0-9])(?:[ ()./-]{{0,2}}[0-9]){{6,13}}{extension}", r"(?:[0-9]|\([0-9])",
+                rf"{_NOT_NUMBER}(?<![0-9]-)(?<!\+)", rf"{_NUMBER_ENDS}|[ ./-][0-9]", spoken_phone,
+                context=_PHONE_WORDS),
         Pattern("ip", rf"{octet}(?:\.{octet}){{3}}", digit, not_ip, rf"{ALNUM}|\.[0-9]", is_ip),
         Pattern("ip", "[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]{1,34}(?:[0-9.]{1,11})?", "[0-9A-Fa-f]{1,4}:",
                 "(?<![0-9A-Za-z.])(?<![0-9A-Za-z:]:)", "[0-9A-Za-z:]", is_ip),
@@ -342,25 +243,89 @@ _SECRETS: tuple[tuple[str, str, str, Check | None, Run | None], ...] = (  # kind
     ("modal_token", "(?:ak|as|wk|ws)-[0-9A-Za-z]{20}", "(?:a[ks]|w[ks])-", is_very_random, _TOKEN_RUN),
     ("npm_token", "npm_[0-9A-Za-z]{30}", "npm_", is_random, _TOKEN_RUN),
     ("pypi_token", f"pypi-{_WORD}{{32}}", "pypi-", is_very_random, _TOKEN_RUN),
-    ("vendor_key", "sk-or-v1-[0-9a-f]{32}", "sk-or-", is_random, _TOKEN_RUN),
-    ("vendor_key", "gsk_[0-9A-Za-z]{40}", "gsk_", is_random, _TOKEN_RUN),
-    ("vendor_key", "xai-[0-9A-Za-z]{60}", "xai-", is_random, _TOKEN_RUN),
-    ("vendor_key", rf"SG\.{_WORD}{{16,32}}\.{_WORD}{{16}}", r"SG\.", is_random, _TOKEN_RUN),
-    ("vendor_key", "r8_[0-9A-Za-z]{32}", "r8_", is_random, _TOKEN_RUN),
-    ("vendor_key", f"dckr_pat_{_WORD}{{20}}", "dckr_pat_", is_random, _TOKEN_RUN),
+    *(
+        ("vendor_key", core, head, is_random, run)
+        for core, head, run in (
+            # models
+            ("sk-or-v1-[0-9a-f]{32}", "sk-or-", _TOKEN_RUN),  # OpenRouter
+            ("gsk_[0-9A-Za-z]{40}", "gsk_", _TOKEN_RUN),  # Groq
+            ("xai-[0-9A-Za-z]{60}", "xai-", _TOKEN_RUN),
+            ("r8_[0-9A-Za-z]{32}", "r8_", _TOKEN_RUN),  # Replicate
+            ("pplx-[0-9A-Za-z]{40}", "pplx-", _TOKEN_RUN),  # Perplexity
+            ("nvapi-[0-9A-Za-z_-]{40}", "nvapi-", _TOKEN_RUN),  # NVIDIA
+            ("tvly-[0-9A-Za-z-]{20}", "tvly-", _TOKEN_RUN),  # Tavily
+            ("lsv2_(?:pt|sk)_[0-9a-f]{32}", "lsv2_", _TOKEN_RUN),  # LangSmith
+            # clouds and hosts
+            ("LTAI[0-9A-Za-z]{16,20}", "LTAI", None),  # Alibaba Cloud
+            ("AKID[0-9A-Za-z]{32}", "AKID", _TOKEN_RUN),  # Tencent Cloud
+            ("do[opr]_v1_[0-9a-f]{40}", "do[opr]_v1", _TOKEN_RUN),  # DigitalOcean
+            ("dapi[0-9a-f]{32}", "dapi[0-9a-f]{4}", _TOKEN_RUN),  # Databricks
+            ("HRKU-[0-9A-Za-z_-]{30}", "HRKU-", _TOKEN_RUN),  # Heroku
+            ("nfp_[0-9A-Za-z]{36}", "nfp_", _TOKEN_RUN),  # Netlify
+            ("sbp_[0-9a-f]{40}", "sbp_", _TOKEN_RUN),  # Supabase
+            ("sb_secret_[0-9A-Za-z_-]{20}", "sb_secret", _TOKEN_RUN),
+            ("pscale_(?:tkn|pw|oauth)_[0-9A-Za-z_.-]{30}", "pscale_", _TOKEN_RUN),  # PlanetScale
+            (r"hv[sbr]\.[0-9A-Za-z_-]{24}", r"hv[sbr]\.", _TOKEN_RUN),  # HashiCorp Vault
+            (r"dp\.(?:pt|st|sa|ct)\.[0-9A-Za-z._-]{30}", r"dp\.", _TOKEN_RUN),  # Doppler
+            # software and packages
+            ("dckr_(?:pat|oat)_[0-9A-Za-z_-]{20}", "dckr_", _TOKEN_RUN),  # Docker
+            ("rubygems_[0-9a-f]{40}", "rubygems_", _TOKEN_RUN),
+            ("cio[0-9A-Za-z]{32}", "cio[0-9A-Z]", _TOKEN_RUN),  # crates.io
+            ("PMAK-[0-9a-f]{24}", "PMAK-", _TOKEN_RUN),  # Postman
+            ("(?:glsa|glc)_[0-9A-Za-z+/=_]{32}", "gl(?:sa|c)_", _TOKEN_RUN),  # Grafana
+            ("sntry[su]_[0-9A-Za-z+/=_]{32}", "sntry[su]_", _BASE64_RUN),  # Sentry
+            ("NRAK-[0-9A-Z]{27}", "NRAK-", _TOKEN_RUN),  # New Relic
+            ("lin_(?:api|oauth)_[0-9A-Za-z]{32}", "lin_", _TOKEN_RUN),  # Linear
+            ("figd_[0-9A-Za-z_-]{30}", "figd_", _TOKEN_RUN),  # Figma
+            ("ntn_[0-9A-Za-z]{40}", "ntn_", _TOKEN_RUN),  # Notion
+            ("secret_[0-9A-Za-z]{43}", "secret_[0-9A-Za-z]{4}", _TOKEN_RUN),
+            ("ATATT3[0-9A-Za-z_=-]{60}", "ATATT3", _DOTTED_RUN),  # Atlassian
+            (r"pat[0-9A-Za-z]{14}\.[0-9a-f]{40}", "pat[0-9A-Za-z]{3}", _TOKEN_RUN),  # Airtable
+            # people, messages and money
+            (rf"SG\.{_WORD}{{16,32}}\.{_WORD}{{16}}", r"SG\.", _TOKEN_RUN),  # SendGrid
+            ("(?:SK|AC)[0-9a-f]{32}", "(?:SK|AC)[0-9a-f]{2}", None),  # Twilio
+            ("key-[0-9a-f]{32}", "key-[0-9a-f]{2}", None),  # Mailgun
+            ("[0-9]{8,10}:AA[0-9A-Za-z_-]{32}", "[0-9]{8,10}:AA", _TOKEN_RUN),  # Telegram
+            # Discord: a number in base64 comes first
+            (rf"(?:M[TDjz]|N[DTjz]|O[DT]){_WORD}{{22,26}}\.{_WORD}{{6}}\.{_WORD}{{27}}", "[MNO][TDjz]", _TOKEN_RUN),
+            ("shp(?:at|ca|pa|ss|ua)_[0-9A-Fa-f]{32}", "shp[acpsu]", _TOKEN_RUN),  # Shopify
+            ("sq0(?:atp|csp|idp)-[0-9A-Za-z_-]{22}", "sq0", _TOKEN_RUN),  # Square
+            ("AGE-SECRET-KEY-1[0-9A-Z]{40}", "AGE-SECRET", _TOKEN_RUN),  # age
+        )
+    ),
     ("jwt", rf"eyJ{_WORD}{{8,140}}\.eyJ{_WORD}{{4}}", "eyJ", None, _DOTTED_RUN),
     ("jwt", f"eyJ{_JWT_HEADS}{_WORD}{{140}}", "eyJ", None, _DOTTED_RUN),
 )
 
 
-# Forty characters like any others: only what stands before them says what they are.
-_AWS_SECRET = Pattern(
-    "aws_key",
-    "[0-9A-Za-z/+]{40}",
-    "(?i:aws_secret_|secretacc)",
-    check=is_random,
-    run=_BASE64_RUN,
-    lead="(?i:aws_secret_access_key|aws_secret_key|secretaccesskey)[\"']? {0,3}[:=]{1,2} {0,3}[\"']?",
+# Characters like any others: only what stands before them says what they are.
+_EQUALS = "[\"']? {0,3}[:=]{1,2} {0,3}[\"']?"
+_LED = (
+    Pattern(
+        "aws_key",
+        "[0-9A-Za-z/+]{40}",
+        "(?i:aws_secret_|secretacc)",
+        check=is_random,
+        run=_BASE64_RUN,
+        lead=f"(?i:aws_secret_access_key|aws_secret_key|secretaccesskey){_EQUALS}",
+    ),
+    Pattern(
+        "azure_key",
+        "[0-9A-Za-z/+]{43}",  # of a storage account, a service bus, a hub
+        "(?i:accountkey|sharedacce)",
+        check=is_random,
+        run=_BASE64_RUN,
+        lead=f"(?i:accountkey|sharedaccesskey){_EQUALS}",
+    ),
+    Pattern(  # of an application in Entra; the three characters before say nothing about the rest
+        "azure_key",
+        "[0-9]Q~[0-9A-Za-z_~.-]{31}",
+        "[0-9]Q",
+        before="",
+        check=is_random,
+        run=Run(re.compile("[0-9A-Za-z_~.-]*")),
+        context=re.compile(r"[0-9A-Za-z_~.]{3}\Z"),
+    ),
 )
 
 
@@ -370,4 +335,4 @@ def table(regions: tuple[str, ...]) -> tuple[Pattern, ...]:
         Pattern(kind, core, head, "" if head.startswith("-") else NOT_INSIDE, "" if run else ALNUM, check, run)
         for kind, core, head, check, run in _SECRETS
     ]
-    return (*secrets, _AWS_SECRET, *_cards(), *_ibans(), *_other_pii(regions))
+    return (*secrets, *_LED, *_cards(), *_ibans(), *_passports(), *_other_pii(regions))

@@ -22,13 +22,14 @@ from functions.guardrails.view import view_of
 RailAction = Literal["block", "redact", "flag", "off"]
 Language = Literal["en", "zh"]
 
-PII = ("card", "iban", "cn_resident_id", "us_ssn", "phone", "ip", "email")
+PII = ("card", "iban", "cn_resident_id", "us_ssn", "passport", "phone", "ip", "email")
 SECRETS = (
     "private_key",
     "anthropic_key",
     "openai_key",
     "aws_key",
     "gcp_key",
+    "azure_key",
     "github_token",
     "gitlab_token",
     "slack_token",
@@ -37,7 +38,7 @@ SECRETS = (
     "modal_token",
     "npm_token",
     "pypi_token",
-    "vendor_key",  # smaller vendors with a fixed prefix: OpenRouter, Groq, xAI, SendGrid, Replicate, Docker
+    "vendor_key",  # some forty others with a fixed prefix, from Airtable to xAI: the list is in patterns.py
     "jwt",
 )
 BANNED = "banned_term"

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from functions.guardrails.detectors import LEFT_CHARS, UNDECIDED, Answer, Detectors, Hit, Places, Undecided
 from functions.guardrails.patterns import Run
-from functions.guardrails.view import one_to_one, view_of
+from functions.guardrails.view import INVISIBLE_RUN, one_to_one, view_of
 from functions.settings import HOLD_BACK_CHARS
 
 DIGEST = 16  # hex characters: enough to see that two finds are the same, of no use for guessing
 _PIECE = 512
-_PRIOR_CHARS = 64  # enough raw text for LEFT_CHARS of view, invisible characters included
+_PRIOR_CHARS = (LEFT_CHARS + 1) * (INVISIBLE_RUN + 1)  # raw text that is enough for LEFT_CHARS of view
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class _Open:
 
     hit: Hit
     start: int
+    left: str  # of the view, before the match
     lead: str  # shown with the placeholder, not before: a takeover must see it again to know the rest
     digest: hmac.HMAC
 
@@ -183,7 +184,7 @@ class Scanner:
         lead = self._raw[: self._raw_at(hit.lead)] if hit.lead else ""
         seen = self._view[hit.lead : end - start]
         digest = hmac.new(self._key, seen.encode("utf-8", "surrogatepass"), hashlib.sha256)
-        self._open = _Open(hit, self._offset, lead, digest)
+        self._open = _Open(hit, self._offset, self._left, lead, digest)
         if not hit.run or hit.kind in self._stopping:
             return shown + self._close(self._open, end - start)
         self._take(self._raw_end(end - start))
@@ -212,8 +213,9 @@ class Scanner:
         if kind in self._stopping:
             self.blocked = True
             return ""
-        self._left = placeholder(kind)[-LEFT_CHARS:]
-        return match.lead + placeholder(kind)
+        shown = match.lead + placeholder(kind)
+        self._left = (match.left + view_of(shown)[0])[-LEFT_CHARS:]
+        return shown
 
 
 def find(detectors: Detectors, text: str, *, key: bytes = b"") -> list[Span]:

@@ -12,6 +12,7 @@ from stdnum.cn import ric
 
 ALNUM = string.ascii_letters + string.digits
 WORD = ALNUM + "_-"
+HEX = "0123456789abcdef"
 CAPITALS = string.ascii_uppercase + "234567"
 
 _random = random.Random(20)
@@ -51,7 +52,22 @@ IBANS = (
 )
 SSNS = ("536-90-4399", "219 09 9998", "536–90–4399")
 RESIDENT_IDS = ("11010519491231002X", "110105 19491231 002x", "１１０１０５１９４９１２３１００２Ｘ")
-PHONES = ("+1 415-555-2671", "(415) 555-2671", "+86 138 0013 8000", "13800138000", "+44 20 7946 0958", "010-62345678")
+PASSPORTS = (  # the specimens of ICAO 9303, parts 4 to 6
+    "P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<",
+    "L898902C36UTO7408122F1204159ZE184226B<<<<<10",
+    "D231458907UTO7408122F1204159<<<<<<<6",
+    "I<UTOD231458907<<<<<<<<<<<<<<<",
+    "7408122F1204159UTO<<<<<<<<<<<6",
+)
+PHONES = (
+    "+1 415-555-2671",
+    "(415) 555-2671",
+    "+86 138 0013 8000",
+    "13800138000",
+    "+44 20 7946 0958",
+    "010-62345678",
+    "138-0013-8000",
+)
 EMAILS = ("ann.lee+work@mail.example.org", "x_y@example.co.uk", "王芳wang.fang@example.cn"[2:])
 IPS = ("203.0.113.42", "10.11.12.13", "2001:db8::8a2e:370:7334")
 
@@ -73,7 +89,25 @@ SECRETS: dict[str, tuple[str, ...]] = {
     "modal_token": ("ak-" + draw(ALNUM, 22), "as-" + draw(ALNUM, 22)),
     "npm_token": ("npm_" + draw(ALNUM, 36),),
     "pypi_token": ("pypi-AgEIcHlwaS5vcmc" + draw(WORD, 150),),
-    "vendor_key": ("sk-or-v1-" + draw("0123456789abcdef", 64), "gsk_" + draw(ALNUM, 52)),
+    "vendor_key": (
+        "sk-or-v1-" + draw(HEX, 64),
+        "gsk_" + draw(ALNUM, 52),
+        "nvapi-" + draw(WORD, 64),
+        "lsv2_pt_" + draw(HEX, 32) + "_" + draw(HEX, 10),
+        "LTAI" + draw(ALNUM, 20),
+        "dop_v1_" + draw(HEX, 64),
+        "dapi" + draw(HEX, 32) + "-2",
+        "hvs." + draw(WORD, 90),
+        "glsa_" + draw(ALNUM, 32) + "_" + draw(HEX, 8),
+        "ntn_" + draw(ALNUM, 46),
+        "ATATT3" + draw(WORD, 180) + "=" + draw(HEX, 8),
+        "pat" + draw(ALNUM, 14) + "." + draw(HEX, 64),
+        "SG." + draw(WORD, 22) + "." + draw(WORD, 43),
+        "SK" + draw(HEX, 32),
+        "812345678:AA" + draw(WORD, 33),
+        "MTk" + draw(WORD, 23) + "." + draw(WORD, 6) + "." + draw(WORD, 38),
+        "shpat_" + draw(HEX, 32),
+    ),
     "jwt": (JWT, "eyJhbGciOi" + draw(WORD, 400) + "." + "eyJ" + draw(WORD, 700) + "." + draw(WORD, 340)),
     "private_key": (
         f"-----BEGIN RSA PRIVATE KEY-----\n{KEY_BODY}\n-----END RSA PRIVATE KEY-----",
@@ -94,6 +128,7 @@ PII: dict[str, tuple[str, ...]] = {
     "iban": IBANS,
     "us_ssn": SSNS,
     "cn_resident_id": RESIDENT_IDS,
+    "passport": PASSPORTS,
     "phone": PHONES,
     "email": EMAILS,
     "ip": IPS,
@@ -160,6 +195,13 @@ NEAR_MISSES = (
     "550e8400-e29b-41d4-a716-446655440000",
     "2024-05-06 07:08:09.123456",
     "12 17 23 31 38 45",
+    "L898902C36UTO7408122F1204158ZE184226B<<<<<10",  # a check digit is wrong
+    "7408122F1204159UTO<<<<<<<<<<<6<",  # a character more
+    "SELECT<ITEMS>FROM<TABLES>WHERE<IDS>ARE<KNOWN",
+    "d41d8cd98f00b204e9800998ecf8427e",  # a hash, not a key with its prefix
+    "630427373399",  # 12 digits, fails the checksum
+    "https://example.org/p?id=18218074164",
+    "contact hours: 2024-05-06 07:08",
 )
 
 

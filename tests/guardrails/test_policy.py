@@ -22,6 +22,7 @@ def test_the_policy_that_ships_redacts_what_is_certain_and_leaves_ordinary_work_
             "iban",
             "us_ssn",
             "cn_resident_id",
+            "passport",
         }
         assert {stage.actions[kind] for kind in SECRETS} == {"redact"}
         assert {stage.actions[kind] for kind in ("phone", "email", "ip")} == {"off"}

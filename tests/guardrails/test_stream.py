@@ -272,7 +272,7 @@ def test_a_rail_that_flags_holds_nothing_back() -> None:
 
 
 def test_with_everything_off_the_text_passes() -> None:
-    off = "\n".join(f'{kind} = "off"' for kind in ("card", "iban", "us_ssn", "cn_resident_id"))
+    off = "\n".join(f'{kind} = "off"' for kind in ("card", "iban", "us_ssn", "cn_resident_id", "passport"))
     rules = policy(f'[output.pii]\n{off}\n[output.secrets]\nall = "off"\n[output.banned_terms]\naction = "off"\n')
     rails = OutputFilter(rules)
 
