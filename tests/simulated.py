@@ -5,8 +5,22 @@
     python -m tests.simulated --port 8123 --scenario tokens=256,tps=100    # as a process, for benchmarks
 
 What an engine does is a `Scenario`. A request may bring its own in the model's name: `sim:tokens=8,fault=cut`.
+
+    cold start of N s         cold_s=40: 503 to everything from the first call on; hold_cold: holds it instead
+                              loading_s=5: then, or from the process's start, llama.cpp's "Loading model"
+    slow                      ttft_ms=800 before the first token, tps=20 after it
+    error                     status=500 (fail_times=2: only to the first two answers), fault=error_frame
+    busy                      status=429, retry_after_s=1
+    goes away                 fault=cut (in mid-token), cut_early, cut_after_role, close; engine.stop() for all at once
+    says nothing more         fault=stall, pings; never_ends says always more
+    malformed                 fault=malformed (a chunk that is not JSON), wrong_type (a web page)
+    two deltas in one packet  pack=2
+    a character in two        split=1 (bytes a packet), with echo=True, whose texts are not ASCII
+    embeddings                POST /v1/embeddings: a vector that follows from the text
+
 Everything it heard and did is in `engine.stats`; `await engine.until(aborted=1)` waits for it without sleeping.
-`engine.gate.hold(3)` stops every stream before its third token (counted from 0) until `release()`.
+`engine.gate.hold(3)` stops every stream before its third token (counted from 0) until `release()`. `engine.wake()`
+ends a cold start now, `engine.sleep()` makes it cold again, and `now` may be a clock that a test moves.
 
 Promises: the same request gives the same bytes. `echo` answers a text that follows from the messages alone, and
 continues a half-written answer with exactly the rest of that text, so that a takeover can be checked to the letter.
@@ -15,12 +29,13 @@ Does not know sampling, and counts a token per frame.
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
 import json
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal, cast
 
 Fault = Literal[
@@ -59,8 +74,8 @@ class Scenario:
     fail_times: int = 0  # … (or cut early) to the first so many requests; 0: to all of them
     retry_after_s: int = 0
     problem: str = ""  # the text of that refusal
-    cold_s: float = 0.0  # 503 for so long after the first request
-    loading_s: float = 0.0  # llama.cpp's "Loading model" for so long after the start
+    cold_s: float = 0.0  # 503 for so long after the first call, whatever it asks
+    loading_s: float = 0.0  # llama.cpp's "Loading model" for so long after that, or after the process's start
     hold_cold: bool = False  # cold: hold the request instead of refusing it
     split: int = 0  # bytes per packet; 0: a frame per packet
     pack: int = 1  # frames per packet
@@ -94,7 +109,8 @@ class Stats:
     refused: int = 0
     connections: int = 0
     tokens: int = 0
-    requests: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # bodies, as they came
+    embedded: int = 0  # texts
+    requests: list[dict[str, Any]] = dataclasses.field(default_factory=list)  # for answers: bodies, as they came
     headers: list[dict[str, str]] = dataclasses.field(default_factory=list)
     paths: list[str] = dataclasses.field(default_factory=list)
 
@@ -142,6 +158,7 @@ class SimulatedEngine:
         api_key: str | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.scenario = Scenario.parse(scenario) if isinstance(scenario, str) else scenario
         self.models = models
@@ -153,8 +170,10 @@ class SimulatedEngine:
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
         self._changed: set[asyncio.Future[None]] = set()
-        self._born = time.monotonic()
+        self._now = now
+        self._born = now()
         self._called_at: float | None = None
+        self._woken = asyncio.Event()
         self._failures = 0
 
     @property
@@ -164,7 +183,7 @@ class SimulatedEngine:
     async def start(self) -> "SimulatedEngine":
         """Also again after `stop()`, on the same port."""
         loop = asyncio.get_running_loop()
-        self._born = time.monotonic()
+        self._born = self._now()
         self._server = await loop.create_server(lambda: _Connection(self), self._host, self.port, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -203,22 +222,49 @@ class SimulatedEngine:
                 future.set_result(None)
         self._changed.clear()
 
+    # -- cold and warm ---------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """The start is over, whatever the scenario says."""
+        self._woken.set()
+
+    def sleep(self) -> None:
+        """Cold again: the next call begins a start."""
+        self._called_at = None
+        self._woken.clear()
+
+    def cold_left_s(self) -> float:
+        """Of the start that the first call begins, which this one may be."""
+        now = self._now()
+        if self._called_at is None:
+            self._called_at = now
+        return 0.0 if self._woken.is_set() else max(0.0, self._called_at + self.scenario.cold_s - now)
+
+    async def until_awake(self) -> None:
+        """As long as a host holds a call while the engine starts."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.cold_left_s()):
+                await self._woken.wait()
+
+    def is_loading(self) -> bool:
+        since = self._born if self._called_at is None or not self.scenario.cold_s else self._called_at
+        return not self._woken.is_set() and self._now() - since < self.scenario.cold_s + self.scenario.loading_s
+
     # -- what it answers -------------------------------------------------------------------------------------
 
     def scenario_of(self, model: str) -> Scenario:
         return Scenario.parse(model.partition(":")[2]) if ":" in model else self.scenario
 
+    def absence(self) -> tuple[int, bytes] | None:
+        """What anybody hears who asks for anything while it is not up."""
+        if self.cold_left_s() > 0:
+            return 503, f"modal-http: {SECRET}: no containers available".encode()
+        return (503, _problem("Loading model", "unavailable_error", 503)) if self.is_loading() else None
+
     def refusal(self, scenario: Scenario, prompt_tokens: int) -> tuple[int, bytes] | None:
-        """What to answer instead of a stream, if anything; also moves the cold start on."""
-        now = time.monotonic()
-        if self._called_at is None:
-            self._called_at = now
+        """What to answer instead of a stream, if anything."""
         if scenario.status and self.fails(scenario):
             return scenario.status, _problem(scenario.problem or f"{SECRET}: refused", "error", scenario.status)
-        if now - self._born < scenario.loading_s:
-            return 503, _problem("Loading model", "unavailable_error", 503)
-        if now - self._called_at < scenario.cold_s and not scenario.hold_cold:
-            return 503, f"modal-http: {SECRET}: no containers available".encode()
         if prompt_tokens > scenario.context_tokens:
             return 400, _too_long(scenario, prompt_tokens)
         return None
@@ -228,15 +274,9 @@ class SimulatedEngine:
         self._failures += 1
         return not scenario.fail_times or self._failures <= scenario.fail_times
 
-    def cold_left_s(self, scenario: Scenario) -> float:
-        return max(0.0, scenario.cold_s - (time.monotonic() - (self._called_at or 0.0))) if scenario.hold_cold else 0.0
-
     def is_blocked(self) -> bool:
         """A client has not read what was sent, and the socket takes no more."""
         return any(not connection.writable.is_set() for connection in self._connections)
-
-    def is_loading(self) -> bool:
-        return time.monotonic() - self._born < self.scenario.loading_s
 
 
 def answer_of(messages: list[dict[str, Any]], tokens: int) -> str:
@@ -298,21 +338,58 @@ class _Connection(asyncio.Protocol):
     def _route(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         engine = self._engine
         engine.stats.paths.append(path)
-        engine.changed()
-        if engine.api_key and headers.get("authorization") != f"Bearer {engine.api_key}" and path != "/health":
+        is_cold = path != "/stats" and engine.cold_left_s() > 0
+        if is_cold and engine.scenario.hold_cold:
+            self._task = asyncio.ensure_future(self._hold(method, path, headers, body))
+        elif path != "/stats" and (absence := engine.absence()) is not None:
+            engine.stats.refused += 1
+            self._answer(*absence)
+        elif engine.api_key and headers.get("authorization") != f"Bearer {engine.api_key}" and path != "/health":
             self._answer(401, _problem(f"{SECRET}: Invalid API key", "authentication_error", 401))
-        elif (method, path) == ("POST", "/v1/chat/completions"):
-            self._complete(headers, json.loads(body))
-        elif engine.is_loading():
-            self._answer(503, _problem("Loading model", "unavailable_error", 503))
-        elif (method, path) == ("POST", "/tokenize"):
-            asked = json.loads(body)
-            tokens = list(tokenize(asked.get("prompt", asked.get("content", ""))))
-            self._answer(200, json.dumps({"tokens": tokens, "count": len(tokens)}).encode())
-        elif path in (pages := self._pages()):
-            self._answer(200, json.dumps(pages[path]).encode())
         else:
-            self._answer(404, _problem(f"{SECRET}: not found", "not_found_error", 404))
+            self._serve(method, path, headers, body)
+        engine.changed()
+
+    async def _hold(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+        engine = self._engine
+        engine.stats.open += 1
+        try:
+            await engine.until_awake()
+        except asyncio.CancelledError:
+            engine.stats.aborted += 1
+            raise
+        finally:
+            engine.stats.open -= 1
+            self._task = None
+            engine.changed()
+        self._serve(method, path, headers, body)
+
+    def _serve(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+        match method, path:
+            case "POST", "/v1/chat/completions":
+                self._complete(headers, json.loads(body))
+            case "POST", "/v1/embeddings":
+                self._embed(json.loads(body))
+            case "POST", "/tokenize":
+                asked = json.loads(body)
+                tokens = list(tokenize(asked.get("prompt", asked.get("content", ""))))
+                self._answer(200, json.dumps({"tokens": tokens, "count": len(tokens)}).encode())
+            case _ if path in (pages := self._pages()):
+                self._answer(200, json.dumps(pages[path]).encode())
+            case _:
+                self._answer(404, _problem(f"{SECRET}: not found", "not_found_error", 404))
+
+    def _embed(self, asked: dict[str, Any]) -> None:
+        engine, texts = self._engine, asked["input"]
+        refusal = engine.refusal(engine.scenario, max(len(tokenize(text)) for text in texts))
+        if refusal is not None:
+            engine.stats.refused += 1
+            self._answer(*refusal)
+            return
+        engine.stats.embedded += len(texts)
+        data = [{"object": "embedding", "index": i, "embedding": vector_of(text)} for i, text in enumerate(texts)]
+        usage = {"prompt_tokens": sum(len(tokenize(text)) for text in texts)}
+        self._answer(200, json.dumps({"object": "list", "data": data[::-1], "usage": usage}).encode())
 
     def _pages(self) -> dict[str, Any]:
         engine, scenario = self._engine, self._engine.scenario
@@ -375,8 +452,6 @@ class _Connection(asyncio.Protocol):
 
     async def _stream(self, scenario: Scenario, asked: dict[str, Any]) -> bool:
         """The whole answer on the wire; False when the scenario's fault ended it early."""
-        if (cold_s := self._engine.cold_left_s(scenario)) > 0:
-            await asyncio.sleep(cold_s)
         if scenario.ttft_ms:
             await asyncio.sleep(scenario.ttft_ms / 1000)
         await self._engine.gate(-1)
@@ -528,6 +603,12 @@ def _texts(scenario: Scenario, asked: dict[str, Any]) -> Any:
         size = 1 if scenario.text else 4
         return (rest[i : i + size] for i in range(0, min(len(rest), limit * size), size))
     return (f"t{i} " for i in range(min(scenario.tokens, limit)))
+
+
+def vector_of(text: str) -> list[float]:
+    """Eight numbers that follow from the text alone."""
+    dice = random.Random(text)
+    return [round(dice.uniform(-1, 1), 6) for _ in range(8)]
 
 
 async def _paced(texts: Any, scenario: Scenario, started: float) -> AsyncIterator[str]:

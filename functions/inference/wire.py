@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from functions.chat.messages import Usage
-from functions.errors import ContextTooLong, UpstreamError
+from functions.errors import ContextTooLong, Overloaded, UpstreamError
 
 FRAME_BYTES = 4 * 1024 * 1024  # one event; a node that sends more without an end is broken
 BOM = b"\xef\xbb\xbf"
@@ -213,7 +213,7 @@ class Reply:
         )
 
 
-# -- what a node's refusal means, in our words ---------------------------------------------------------------------
+# -- what a node's refusal means ------------------------------------------------------------------------------------
 
 # vLLM says it in English only, llama.cpp by type, OpenAI by code; matched, never repeated.
 _TOO_LONG = (
@@ -259,3 +259,27 @@ def stream_error(error: bytes) -> UpstreamError:
     if any(sign in error for sign in _TOO_LONG):
         return context_too_long()
     return UpstreamError("The model reported an error while it answered. Try again.", code="model_error")
+
+
+def unavailable() -> UpstreamError:
+    return UpstreamError("The model cannot be reached right now. Try again in a moment.")
+
+
+def too_slow() -> UpstreamError:
+    return UpstreamError("The model did not answer in time. Try again.", code="model_timeout")
+
+
+def key_refused() -> UpstreamError:
+    return UpstreamError("The model server did not accept Parley's key. Tell the operator.")
+
+
+def not_served() -> UpstreamError:
+    return UpstreamError("The model server does not serve this model. Tell the operator.")
+
+
+def rejected() -> UpstreamError:
+    return UpstreamError("The model does not accept this request. Check its parameters.", code="model_rejected")
+
+
+def all_busy() -> Overloaded:
+    return Overloaded("All models are busy. Try again in a moment.")

@@ -1,5 +1,6 @@
 """What the tests of this room share: an open gateway, quick limits, and a stream gathered into one value."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
@@ -9,11 +10,20 @@ from typing import Any
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from functions.chat.messages import Sampling
+from functions.chat.messages import NodeUse, Sampling
 from functions.inference.gateway import End, Gateway, Limits, Node, Token, Waiting
 from tests.inference.random_model import write_model
 
-QUICK = Limits(connect_s=2, first_token_s=5, between_tokens_s=5, wake_s=10, first_backoff_s=0.001, backoff_s=0.01)
+QUICK = Limits(
+    connect_s=2,
+    first_token_s=5,
+    between_tokens_s=5,
+    wake_s=10,
+    knock_s=0.005,
+    first_backoff_s=0.001,
+    backoff_s=0.01,
+    refresh_s=0.01,
+)
 PLAIN = Sampling()
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -55,14 +65,22 @@ async def listen(
     session_id: str = "chat-1",
     prefix: str = "",
     into: Heard | None = None,
+    uses: list[NodeUse] | None = None,
 ) -> Heard:
     """The whole stream; what was heard before an error is in `into`."""
     heard = Heard() if into is None else into
-    stream = gateway.stream(model, messages, sampling, session_id=session_id, prefix=prefix)
+    stream = gateway.stream(model, messages, sampling, session_id=session_id, prefix=prefix, uses=uses)
     async with aclosing(stream):
         async for event in stream:
             heard.add(event)
     return heard
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """For what nothing announces; bounded, and by turns of the loop."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)

@@ -46,9 +46,10 @@ def test_a_serverless_node_left_alone_sleeps_again(clock: Clock) -> None:
 def test_a_node_that_works_does_not_sleep(clock: Clock) -> None:
     node = Node("http://x/v1", serverless=True, now=clock)
     node.mark("warm")
-    with node.working():
-        clock.now += 10 * IDLE_SECONDS
-        assert node.state == "warm"
+    node.take_place()
+    clock.now += 10 * IDLE_SECONDS
+    assert node.state == "warm"
+    node.give_place()
     clock.now += IDLE_SECONDS - 1
     assert node.state == "warm"
 

@@ -1,0 +1,144 @@
+"""Vectors of texts, from a node that embeds (OpenAI's `POST /v1/embeddings`).
+
+Promises: one vector per text, in order, all of one length; or one of our errors, and nothing of the node's own words.
+Waits for a place and for a start as an answer does, but not for as long. Has no fallback: the vectors of another model
+lie in another space.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+import aiohttp
+import msgspec
+
+from functions.chat.messages import Struct
+from functions.errors import UpstreamError
+from functions.inference.answer import NotYet, blame, no_answer, refusal
+from functions.inference.breaker import Outcome
+from functions.inference.course import Course
+from functions.inference.limits import Limits
+from functions.inference.nodes import Node
+from functions.inference.pool import Pool, Ticket
+from functions.inference.session import post
+from functions.inference.wire import broken_answer
+
+BATCH_TEXTS = 64
+BATCH_BYTES = 256 * 1024
+
+
+class Embedded(Struct, frozen=True, kw_only=True):
+    """`model` is the one that made them; `prompt_tokens` as its own tokenizer counted them."""
+
+    model: str
+    vectors: tuple[tuple[float, ...], ...]
+    prompt_tokens: int
+
+
+class _Vector(msgspec.Struct):
+    embedding: tuple[float, ...]
+    index: int = 0
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+
+
+class _Vectors(msgspec.Struct):
+    data: list[_Vector]
+    usage: _Usage = msgspec.field(default_factory=_Usage)
+
+
+class Embedding:
+    """The way to the nodes that embed."""
+
+    def __init__(
+        self, pool: Pool, session: Callable[[], aiohttp.ClientSession], limits: Limits, now: Callable[[], float]
+    ) -> None:
+        self._pool, self._session, self._now = pool, session, now
+        self._limits = msgspec.structs.replace(limits, wake_s=min(limits.wake_s, limits.embed_wake_s))
+
+    async def embed(self, texts: Sequence[str], model: str | None) -> Embedded:
+        """Raises NotFound for a model that nobody has, UpstreamError when no node embeds or none answers."""
+        model = model or self._first_model()
+        vectors: list[tuple[float, ...]] = []
+        prompt_tokens = 0
+        for batch in _batches(texts):
+            course = Course(model, self._pool, self._limits, {}, self._now)
+            answer = await self._embed(batch, model, course)
+            vectors += answer[0]
+            prompt_tokens += answer[1]
+        if len({len(vector) for vector in vectors}) > 1:
+            raise broken_answer()
+        return Embedded(model=model, vectors=tuple(vectors), prompt_tokens=prompt_tokens)
+
+    def _first_model(self) -> str:
+        models = (model for node in self._pool.nodes for model in node.models if model.task == "embed")
+        served = next(models, None)
+        if served is None:
+            raise UpstreamError("No model server here turns text into vectors. Ask the operator to add one.")
+        return served.id
+
+    async def _embed(self, batch: Sequence[str], model: str, course: Course) -> tuple[list[tuple[float, ...]], int]:
+        while True:
+            ticket: Ticket | None = None
+            outcome: Outcome = "none"
+            after_s = None
+            try:
+                ticket = self._pool.enter(model, "", embeds=True, tried=course.tried)
+                while ticket.node is None:
+                    if ticket.failure is not None:
+                        raise ticket.failure
+                    course.check_time()
+                    await ticket.news(self._limits.notice_s)
+                    self._pool.widen(ticket)
+                answer = await self._ask(ticket.node, batch, model)
+                outcome = "answered"
+                return answer
+            except NotYet as failure:
+                outcome, after_s = failure.outcome, failure.after_s
+                pause_s = course.after(failure, ticket.node if ticket else None)
+            except UpstreamError as failure:
+                outcome = blame(failure) if ticket and ticket.node else "none"
+                raise
+            finally:
+                if ticket is not None:
+                    self._pool.leave(ticket, outcome, after_s)
+            await asyncio.sleep(pause_s)
+
+    async def _ask(self, node: Node, batch: Sequence[str], model: str) -> tuple[list[tuple[float, ...]], int]:
+        question: dict[str, object] = {"input": list(batch), "encoding_format": "float"}
+        if (name := node.wire_name(model)) is not None:
+            question["model"] = name
+        headers = {**node.headers, "Content-Type": "application/json"}
+        try:
+            async with asyncio.timeout(self._limits.first_token_s):
+                body = msgspec.json.encode(question)
+                response = await post(self._session(), f"{node.url}/embeddings", body, headers)
+                async with response:
+                    if response.status != 200:
+                        raise await refusal(node, response)
+                    data = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+            raise no_answer(node, exc) from exc
+        try:
+            told = msgspec.json.decode(data, type=_Vectors)
+        except msgspec.MsgspecError as exc:
+            raise broken_answer() from exc
+        ordered = sorted(told.data, key=lambda vector: vector.index)
+        if [vector.index for vector in ordered] != list(range(len(batch))):
+            raise broken_answer()
+        return [vector.embedding for vector in ordered], told.usage.prompt_tokens
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """A few at a time: a request of megabytes would hold up everybody else's."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        if batch and (len(batch) == BATCH_TEXTS or size + len(text) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+    if batch:
+        yield batch
