@@ -131,6 +131,8 @@ export interface Prewarmed {
   eta_p50_ms?: number | null;
   eta_p90_ms?: number | null;
   started: boolean;
+  /** Why it must not be started, for a person. */
+  reason?: string | null;
 }
 
 export interface Spent extends Cost {

@@ -400,7 +400,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       if (!model) throw new Refused(404, 'model_not_found', 'There is no such model.');
       const started = control.mayPrewarm && model.state === 'cold';
       if (started) Object.assign(model, { state: 'warming', since_ms: 0 });
-      return json({ model: model.id, state: model.state, eta_p50_ms: model.eta_p50_ms, eta_p90_ms: model.eta_p90_ms, started }, 202);
+      return json({ model: model.id, state: model.state, eta_p50_ms: model.eta_p50_ms, eta_p90_ms: model.eta_p90_ms, started, reason: control.mayPrewarm ? null : 'The money for waking is used up.' }, 202);
     }
     if (path === '/usage') {
       const data = control.usage.filter(({ day }) => day >= url.searchParams.get('from'));

@@ -69,8 +69,11 @@ function expectation(elapsed: number, usual: number | null, most: number | null)
   const words = t.value;
   const lang = locale.value;
   if (usual === null) return null;
-  if (elapsed <= usual) return most === null ? words.etaUsualOnly(atMost(usual, lang)) : words.etaUsual(atMost(usual, lang), atMost(most, lang));
-  return most !== null && elapsed <= most ? words.etaDue(atMost(most, lang)) : words.etaLate;
+  const usually = atMost(usual, lang);
+  const longest = most === null ? usually : atMost(most, lang);
+  // After one start, or several alike, there is one time to tell.
+  if (elapsed <= usual) return longest === usually ? words.etaUsualOnly(usually) : words.etaUsual(usually, longest);
+  return most !== null && elapsed <= most ? words.etaDue(longest) : words.etaLate;
 }
 
 function Asleep({ run, elapsed }: { run: LiveRun; elapsed: number }) {

@@ -60,6 +60,14 @@ test.describe('a cold start', () => {
     await expect(time).toContainText(/1 min 1\d s so far · longer than usual/);
   });
 
+  test('with one start in its history has one time to tell', async ({ page, parley }) => {
+    await parley.open();
+    await hold(page, parley);
+    parley.mock.tell({ phase: 'waking', elapsed_ms: 4_000, eta_p50_ms: 34_000, eta_p90_ms: 34_000 });
+
+    await expect(page.locator('.waking-time')).toHaveText(/^\d s so far · usually 38 s$/);
+  });
+
   test('with no history promises nothing', async ({ page, parley }) => {
     await parley.open();
     await hold(page, parley);
