@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 
 from functions.chat.messages import Struct
-from functions.errors import UpstreamError
+from functions.errors import NotFound, UpstreamError
 from functions.inference.answer import NotYet, blame, no_answer, refusal
 from functions.inference.breaker import Outcome
 from functions.inference.course import Course
@@ -59,7 +59,7 @@ class Embedding:
 
     async def embed(self, texts: Sequence[str], model: str | None) -> Embedded:
         """Raises NotFound for a model that nobody has, UpstreamError when no node embeds or none answers."""
-        model = model or self._first_model()
+        model = self._known(model)
         vectors: list[tuple[float, ...]] = []
         prompt_tokens = 0
         for batch in _batches(texts):
@@ -71,12 +71,20 @@ class Embedding:
             raise broken_answer()
         return Embedded(model=model, vectors=tuple(vectors), prompt_tokens=prompt_tokens)
 
-    def _first_model(self) -> str:
-        models = (model for node in self._pool.nodes for model in node.models if model.task == "embed")
-        served = next(models, None)
-        if served is None:
-            raise UpstreamError("No model server here turns text into vectors. Ask the operator to add one.")
-        return served.id
+    def _known(self, model: str | None) -> str:
+        """This model, or the first that embeds."""
+        known = [served.id for node in self._pool.nodes for served in node.models if served.task == "embed"]
+        if not known:
+            raise UpstreamError(
+                "No model server here turns text into vectors. Ask the operator to add one that embeds."
+            )
+        if model is not None and model not in known:
+            raise NotFound(
+                f"No model {model[:64]!r} turns text into vectors here; there is {', '.join(dict.fromkeys(known))}.",
+                code="model_not_found",
+                param="model",
+            )
+        return model or known[0]
 
     async def _embed(self, batch: Sequence[str], model: str, course: Course) -> tuple[list[tuple[float, ...]], int]:
         while True:

@@ -74,6 +74,8 @@ def choose_model(
         return Choice(path=None, model=None, why=f"Using the model server at {settings.model_url}")
     if settings.model:
         return _own_model(Path(settings.model).expanduser(), "PARLEY_MODEL")
+    if chatting := [node.url for node in settings.nodes if node.task == "chat"]:
+        return Choice(path=None, model=None, why=f"Using the model servers at {', '.join(chatting)}")
     models = settings.data / "models"
     if (found := _newest_gguf(models, small.name)) is not None:
         return _own_model(found, f"the folder {models}", SMALL_MODEL_NAME if found.name == small.name else "")

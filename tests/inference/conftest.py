@@ -76,6 +76,16 @@ async def listen(
     return heard
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 async def until(condition: Callable[[], object]) -> None:
     """For what nothing announces; bounded, and by turns of the loop."""
     async with asyncio.timeout(10):

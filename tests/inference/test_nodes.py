@@ -3,14 +3,7 @@
 import pytest
 
 from functions.inference.nodes import IDLE_SECONDS, Node
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.inference.conftest import Clock
 
 
 @pytest.fixture
