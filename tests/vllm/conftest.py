@@ -132,12 +132,13 @@ async def say(
     *,
     model: str = "tiny",
     prefix: str = "",
+    session_id: str = "chat-1",
     into: Answer | None = None,
     pieces: int = 0,
 ) -> Answer:
     """The whole answer, or its first `pieces`; what came before an error is in `into`."""
     answer = Answer() if into is None else into
-    stream = gateway.stream(model, messages, sampling, session_id="chat-1", prefix=prefix)
+    stream = gateway.stream(model, messages, sampling, session_id=session_id, prefix=prefix)
     async with aclosing(stream):
         async for event in stream:
             match event:

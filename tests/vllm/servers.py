@@ -73,7 +73,7 @@ class Server(VllmServer):
         self._process.wait()
 
     def node(self, name: str = "") -> Node:
-        return Node(f"{self.url}/v1", name=name or self.model.id)
+        return Node(f"{self.url}/v1", name=name or self.model.id, task=self.model.task)
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum over the series of this name that have these labels. Blocks."""

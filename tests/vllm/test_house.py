@@ -46,9 +46,10 @@ async def test_stop_frees_the_gpu_and_keeps_the_text(house: House, chat: Server)
     async with house.saying(chat_id, "Say something long.") as listener:
         await listener.until("delta")
 
-        await house.http.post(f"/runs/{listener.run_id}/stop")
+        stopped = await house.http.delete(f"/runs/{listener.run_id}")
         rest = await listener.rest()
 
+    assert stopped.json()["status"] == "stopped"
     assert rest[-1].name == "stopped"
     assert rest[-1].data["message"]["content"]
     await until(lambda: is_idle(chat))

@@ -9,8 +9,6 @@ import aiohttp
 import pytest
 
 from functions.errors import UpstreamError
-from functions.inference.gateway import Gateway
-from functions.inference.nodes import probe
 from functions.inference.vllm import DOOR_HEADER
 from tests.vllm.conftest import LONG, SEA, Fleet, OpenGateway, asking, greedy, say
 from tests.vllm.servers import Server
@@ -43,8 +41,8 @@ async def test_speculation_changes_the_work_and_not_the_answer(
     accepted = guessing.metric("vllm:spec_decode_num_accepted_tokens_total")
 
     for question in (SEA, asking("Why do people read?"), LOOPING):
-        expected = await say(plain, greedy(200), question)
-        assert (await say(guesses, greedy(200), question)).text == expected.text
+        expected = await say(plain, greedy(100), question)
+        assert (await say(guesses, greedy(100), question)).text == expected.text
 
     assert guessing.metric("vllm:spec_decode_num_accepted_tokens_total") > accepted
 
@@ -138,13 +136,3 @@ def test_a_server_that_warms_up_has_answered_before_anybody_asks(chat: Server) -
     chat.warm_up()
 
     assert chat.metric("vllm:request_success_total", finished_reason="length") == before + 3
-
-
-async def test_an_adapter_becomes_known_to_a_gateway_that_is_open(fleet: Fleet, chat: Server, gateway: Gateway) -> None:
-    await asyncio.to_thread(chat.load_adapter, "later", str(fleet.folder / "adapter"))
-
-    async with aiohttp.ClientSession() as session:
-        await probe(gateway.nodes[0], session)  # as it is probed every few seconds
-
-    assert "later" in [model.id for model in gateway.models()]
-    await asyncio.to_thread(chat.ask, "/v1/unload_lora_adapter", {"lora_name": "later"})

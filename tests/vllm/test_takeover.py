@@ -90,3 +90,15 @@ async def _kill_at(server: Server, answer: Answer, *, words: int) -> None:
     while len(answer.text.split()) < words:
         await asyncio.sleep(0)
     await asyncio.to_thread(server.kill)
+
+
+async def test_a_server_that_dies_before_the_first_word_costs_nobody_an_answer(
+    chat: Server, guessing: Server, open_gateway: OpenGateway
+) -> None:
+    """Both are known to be well, and then one is gone: whoever was sent there is answered by the other."""
+    gateway = await open_gateway(guessing.node("doomed"), chat.node("survivor"))
+    await asyncio.to_thread(guessing.kill)
+
+    answers = [await say(gateway, greedy(10), session_id=f"chat-{number}") for number in range(8)]
+
+    assert all(len(answer.text.split()) == 10 for answer in answers)
