@@ -1,68 +1,182 @@
-# ruff: noqa: T201  # the smoke test prints for people
-"""Parley on Modal: `modal deploy modal_app.py` gives a GPU that sleeps, the API with its web client, and a sweeper.
+# ruff: noqa: T201  # the download and the smoke test print for people
+"""Parley on Modal: `modal deploy modal_app.py` gives GPUs that sleep, the API with its web client, and its jobs.
 
     uv sync --extra modal && modal setup
     parley token alice                                     # a token for alice, and the line that lets her in
     modal secret create parley --from-dotenv parley.env    # the settings listed under "Secrets" below
     parley tables                                          # once, with the same PARLEY_STORE_URL
+    modal run modal_app.py::download                       # optional: weights onto the Volume, before anybody waits
     modal deploy modal_app.py
     modal run modal_app.py --token parley_…                # smoke test: one question, answered through everything
 
-Read it top-down: constants, images, volumes, secrets, the model server, the web function, the sweeper, the smoke test.
-Nothing here runs around the clock. What it does lives in `functions/`; this file only says where it runs.
+Read it top-down: models, autoscaling, images, volumes, secrets, model servers, download, web function, sweeper, warm
+schedule, smoke test. Nothing here runs around the clock. What it does lives in `functions/`; this file only says
+where it runs. Why these models and settings, and what could not be tried: docs/decisions/0006-models-on-modal.md.
 """
 
 import asyncio
 import json
-import subprocess
 import time
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from urllib.request import urlopen
+from typing import Any
 
 import modal
 
+from functions.inference.schedule import WorkingHours, warm_replicas
+from functions.inference.vllm import VllmModel, VllmServer
+
 MINUTES = 60  # seconds
+HOURS = 60 * MINUTES
 ROOT = Path(__file__).parent
 
-# ## The model
+# ## How a GPU starts
 #
-# Qwen3-30B-A3B-Instruct-2507 in FP8: open weights under Apache-2.0, no hidden reasoning, English and Chinese. A mixture
-# of experts: 30B parameters to know things, 3B at work per token, so that it is quick on a GPU of modest bandwidth.
-# 31 GB of weights load in 16–31 s at a Volume's 1–2 GB/s; a 4B model would wake sooner and know far less.
-# The revision is the content: whatever the repository becomes, this stays. To verify it, look for it among the commits
-# on the model's page at huggingface.co; a revision that does not exist fails the first start.
-MODEL = "Qwen/Qwen3-30B-A3B-Instruct-2507-FP8"
-MODEL_REVISION = "5a5a776300a41aaa681dd7ff0106608ef2bc90db"
-MODEL_ID = "qwen3-30b-a3b-instruct"  # what clients ask for
-MODEL_NAME = "Qwen3 30B A3B Instruct"  # what people read
-CONTEXT_TOKENS = 32_768  # the model can do 262,144; this bounds one chat's share of the cache
+# With a snapshot, a start restores a server that has loaded, compiled and answered already: Modal's mean for vLLM falls
+# from 96 s to 14 s. It is alpha, exists only after `modal deploy`, and is made anew (the slow way) after each deploy
+# and for each type of host. Without: a plain start. FAST_BOOT makes a plain start shorter and every token slower.
+SNAPSHOTS = True
+FAST_BOOT = False
 
-# ## The GPU
+# ## The models
 #
-# An L40S (48 GB, FP8, $0.000542/s = $1.95 an hour awake). 92 % of it less the weights leaves about 10 GiB of KV cache:
-# at 96 KiB a token (48 layers × 4 KV heads × 128 × K and V × 2 bytes) some 100,000 tokens, 32 chats of 3,000 each.
-GPU = "L40S"
-MAX_STREAMS = 32  # vLLM's batch, and where Modal answers 429: a request more would only wait inside vLLM, unseen
-TARGET_STREAMS = 24  # a second GPU starts here, while the first still has room for its start-up time
-MAX_GPUS = 3  # the most that a runaway client can cost: 3 × $46.83 a day
-GPU_IDLE_SECONDS = 5 * MINUTES  # $0.16 a pause; shorter, and people who read an answer wait for the next one
-LLM_PORT = 8890
+# Open weights, all four under Apache-2.0; no hidden reasoning, of which Parley would show nothing and pay all. Each is
+# pinned to a commit, which is its content whatever becomes of the repository. To verify one, open
+# https://huggingface.co/REPO/commits/main and look for it; one that does not exist fails the download and the first
+# start. What fits: `kv_tokens` in functions/inference/vllm.py does the sum of the comments below, and a test asks it.
+#
+# The everyday model, first and so the default: quick to wake, and speaks many languages. 5.2 GB of FP8 weights on an L4
+# (22.5 GiB, 300 GB/s): 58 tokens a second at most alone, as each token reads all weights once. 90 % of the GPU less
+# weights and overhead leaves 12.9 GiB of cache: at 144 KiB a token (36 layers × 8 KV heads × 128 × K and V × 2 bytes)
+# 94,000 tokens, 24 chats of 3,900 each.
+EVERYDAY = VllmModel(
+    repo="Qwen/Qwen3-4B-Instruct-2507-FP8",
+    revision="8591804019c8b22094c3b5b4454e0edc05dffc98",
+    id="qwen3-4b-instruct",
+    name="Qwen3 4B Instruct",
+    licence="Apache-2.0",
+    gpu="L4",
+    weights_gb=5.2,
+    kv_bytes_per_token=36 * 8 * 128 * 2 * 2,
+    context_tokens=32_768,
+    max_num_seqs=24,
+    tool_parser="hermes",
+    can_sleep=SNAPSHOTS,
+    fast_boot=FAST_BOOT,
+)
+# The capable one: a mixture of experts, 30B parameters to know things and 3B at work per token. It would fit an L40S at
+# half the price; but a full batch uses nearly all experts, so it reads nearly all 31 GB a step, and an H100 (79.6 GiB,
+# 3.35 TB/s) does that four times as often. 92 % less weights and overhead leaves 41.7 GiB: at 96 KiB a token
+# (48 × 4 × 128 × 2 × 2) 455,000 tokens, 64 chats of 7,100.
+CAPABLE = VllmModel(
+    repo="Qwen/Qwen3-30B-A3B-Instruct-2507-FP8",
+    revision="5a5a776300a41aaa681dd7ff0106608ef2bc90db",
+    id="qwen3-30b-a3b-instruct",
+    name="Qwen3 30B A3B Instruct",
+    licence="Apache-2.0",
+    gpu="H100",
+    weights_gb=31.2,
+    kv_bytes_per_token=48 * 4 * 128 * 2 * 2,
+    context_tokens=32_768,
+    max_num_seqs=64,
+    memory_share=0.92,
+    tool_parser="hermes",
+    can_sleep=SNAPSHOTS,
+    fast_boot=FAST_BOOT,
+)
+# Vectors of 1,024 numbers for search over a hundred languages. 1.2 GB of 16-bit weights; 112 KiB a token
+# (28 × 8 × 128 × 2 × 2) on half an L4: 72,000 tokens at once, and half a GPU's memory to put into a snapshot.
+EMBED = VllmModel(
+    repo="Qwen/Qwen3-Embedding-0.6B",
+    revision="97b0c614be4d77ee51c0cef4e5f07c00f9eb65b3",
+    id="qwen3-embedding-0.6b",
+    name="Qwen3 Embedding 0.6B",
+    licence="Apache-2.0",
+    gpu="L4",
+    task="embed",
+    weights_gb=1.2,
+    kv_bytes_per_token=28 * 8 * 128 * 2 * 2,
+    context_tokens=8192,
+    max_num_seqs=32,
+    memory_share=0.50,
+    can_sleep=SNAPSHOTS,
+    fast_boot=FAST_BOOT,
+)
+# A judge of what is said, safe, controversial or unsafe and why, in 119 languages. 1.5 GB, otherwise as above. The 4B
+# size judges better and takes an L4 of its own just the same; it is two lines here.
+MODERATE = VllmModel(
+    repo="Qwen/Qwen3Guard-Gen-0.6B",
+    revision="fada3b2f655b89601929198343c94cd2f64d93cc",
+    id="qwen3guard-gen-0.6b",
+    name="Qwen3Guard Gen 0.6B",
+    licence="Apache-2.0",
+    gpu="L4",
+    task="moderate",
+    weights_gb=1.5,
+    kv_bytes_per_token=28 * 8 * 128 * 2 * 2,
+    context_tokens=8192,
+    max_num_seqs=32,
+    memory_share=0.50,
+    can_sleep=SNAPSHOTS,
+    fast_boot=FAST_BOOT,
+)
+
+
+# ## Autoscaling: what waiting is worth, in money
+#
+# min      replicas that never sleep. 1 means that nobody ever waits, and a GPU's price around the clock
+# buffer   spare replicas beside busy ones: a burst finds a place at once; each costs like a busy one
+# max      the most that a runaway client can cost. At least 2: with 1, Modal cannot replace a replica while it serves
+# idle_s   how long a replica waits for the next question. Longer: fewer cold starts, more seconds paid for nothing
+# target   requests per replica at which the next one starts: below the batch, so that there is room meanwhile
+#
+# The right column is the most that a day can cost: `max` replicas awake for 24 hours, with processor and memory.
+@dataclass(frozen=True)
+class Scaling:
+    min: int
+    buffer: int
+    max: int
+    idle_s: int
+    target: int
+
+
+SCALING = {
+    EVERYDAY.id: Scaling(min=0, buffer=0, max=3, idle_s=5 * MINUTES, target=16),  # $71.86 a day
+    CAPABLE.id: Scaling(min=0, buffer=0, max=2, idle_s=5 * MINUTES, target=48),  # $208.85 a day
+    EMBED.id: Scaling(min=0, buffer=0, max=2, idle_s=2 * MINUTES, target=24),  # $46.41 a day
+    MODERATE.id: Scaling(min=0, buffer=0, max=2, idle_s=5 * MINUTES, target=24),  # $46.52 a day
+}
+CORES = 2.0  # vLLM's HTTP side and its engine keep one busy each
+PORTS = {EVERYDAY.id: 8890, CAPABLE.id: 8891, EMBED.id: 8892, MODERATE.id: 8893}
 
 # ## How long things may take
 #
 # A run ends after 15 minutes, waking included (functions/settings.py); a request that streams it lives a bit longer.
+START_SECONDS = 15 * MINUTES  # a very first start downloads: 31 GB for the capable model
 RUN_SECONDS = 17 * MINUTES
 WEB_IDLE_SECONDS = 5 * MINUTES
 JOB_POLL_SECONDS = 2.0  # of the worker inside an awake web container: one small DynamoDB read each
 
-# ## Images: one for the GPU, one for everything else
+# ## The warm schedule: one replica awake in working hours, until the day's money for that is gone
+#
+# Off as long as the cap is 0. Ten hours of the everyday model cost $9.98, so a cap of 5 keeps it awake from 8:00 until
+# shortly before 13:00. `modal deploy` makes a change take effect.
+WARM_USD_PER_DAY = 0.0
+WARM_MODEL = EVERYDAY
+WARM_HOURS = WorkingHours(time_zone="Europe/Berlin", opens=8, closes=18, days=(0, 1, 2, 3, 4))
+WARM_PERIOD_SECONDS = 5 * MINUTES  # between two decisions
+
+# ## Images: one for GPUs, one for the download, one for everything else
 #
 # The devel base has the CUDA 13.0 compiler that vLLM's just-in-time kernels ask for; torch 2.13 is built for 13.0.
-# The GPU image has neither our package nor our secrets: a change of ours never rebuilds it.
-UV = "0.13.8"  # installs both; the one that wrote uv.lock
+# Neither the GPU's image nor the download's has our secrets, and of our package only what they run.
+UV = "0.13.8"  # installs all three; the one that wrote uv.lock
 HF_CACHE, VLLM_CACHE = "/root/.cache/huggingface", "/root/.cache/vllm"
+WHAT_RUNS_THERE = ("__init__.py", "inference/__init__.py", "inference/vllm.py", "inference/schedule.py")
+THE_REST = ~modal.FilePatternMatcher(*WHAT_RUNS_THERE)
 gpu_image = (
     modal.Image.from_registry("nvidia/cuda:13.0.1-devel-ubuntu24.04", add_python="3.12")
     .entrypoint([])  # the base's own prints a banner at every start
@@ -75,25 +189,32 @@ gpu_image = (
             "DO_NOT_TRACK": "1",
         }
     )
+    .add_local_python_source("functions", ignore=THE_REST)  # last: what changes most often
 )
-# Exactly uv.lock, hashes checked, without the tools of development. Local files last: they change most often.
+hub_image = (
+    modal.Image.debian_slim(python_version="3.12")
+    .uv_pip_install("huggingface-hub==2.4.0", uv_version=UV)  # the one that vLLM 0.32.0 resolves to
+    .env({"HF_XET_HIGH_PERFORMANCE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"})
+    .add_local_python_source("functions", ignore=THE_REST)
+)
+# Exactly uv.lock, hashes checked, without the tools of development.
 web_image = (
     modal.Image.debian_slim(python_version="3.11")
     .uv_sync(str(ROOT), extra_options="--no-dev", uv_version=UV)
     .env({"PARLEY_AUTH": "token"})  # nothing public without sign-in; `public_settings` refuses anything else
-    .add_local_python_source("functions")  # .py only, hence the next line
-    .add_local_file(ROOT / "functions/guardrails/default.toml", "/root/functions/guardrails/default.toml")
+    .add_local_python_source("functions", ignore=["**/*.gguf"])  # with its data, without the embedded model
     .add_local_dir(ROOT / "web/dist", "/assets")  # npm --prefix web ci && npm --prefix web run build
 )
-with web_image.imports():  # type: ignore[no-untyped-call]  # the GPU's containers have none of this, and need none
+with web_image.imports():  # type: ignore[no-untyped-call]  # the other containers have none of this, and need none
+    from functions import telemetry  # isort: skip  # first: where it is missing, nothing below is tried
     import aiohttp
     from fastapi import FastAPI
 
-    from functions import telemetry
     from functions.app import create_app
     from functions.chat.messages import new_id
     from functions.errors import BadInput
-    from functions.inference.nodes import Node, ServedModel
+    from functions.inference.nodes import Node, ServedModel, nodes_from
+    from functions.inference.pricing import usd_per_second
     from functions.services import Services, open_services
     from functions.settings import Settings
     from functions.workers import embedded
@@ -106,7 +227,7 @@ compiled = modal.Volume.from_name("parley-vllm-cache", create_if_missing=True)
 # ## Secrets: settings that are not for a repository
 #
 # PARLEY_MODEL_HEADERS is {"Modal-Key": "wk-…", "Modal-Secret": "ws-…"}, a proxy token of this workspace (Settings →
-# Proxy Auth Tokens): with it, and only with it, the web function may speak to the GPU.
+# Proxy Auth Tokens): with it, and only with it, the web function may speak to the GPUs.
 SECRET = modal.Secret.from_name(
     "parley",
     required_keys=[
@@ -121,58 +242,129 @@ SECRET = modal.Secret.from_name(
 
 app = modal.App("parley")
 
-# ## The model server: vLLM's own OpenAI server behind Modal's proxy
-VLLM = [
-    *("vllm", "serve", MODEL),
-    *("--revision", MODEL_REVISION),  # the tokenizer follows it
-    *("--served-model-name", MODEL_ID),
-    *("--host", "0.0.0.0"),  # noqa: S104  # Modal's proxy comes from outside the container
-    *("--port", str(LLM_PORT)),
-    *("--max-model-len", str(CONTEXT_TOKENS)),
-    *("--max-num-seqs", str(MAX_STREAMS)),  # also bounds the CUDA graphs to capture: a shorter start
-    *("--max-num-batched-tokens", "8192"),  # higher: sooner first tokens; lower: smoother streams beside a long prompt
-    *("--gpu-memory-utilization", "0.92"),
-    "--enable-prefix-caching",  # a chat's next turn pays only for what is new
-    "--enable-chunked-prefill",  # a long prompt does not stop the streams of others
-    "--enable-prompt-tokens-details",  # usage says how many tokens the cache saved
-    *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
-    "--disable-uvicorn-access-log",  # a line per request says nothing; prompts are never logged
-]
+
+# ## Model servers: vLLM's own OpenAI server behind Modal's proxy, one class per model
+def memory_mib(model: VllmModel) -> int:
+    """Of the processor: vLLM's processes, and all weights while the server sleeps for its snapshot."""
+    return round(model.weights_gb * 1000) + 8 * 1024
 
 
-@app.server(
-    image=gpu_image,
-    gpu=GPU,
-    volumes={HF_CACHE: weights, VLLM_CACHE: compiled},
-    port=LLM_PORT,
-    unauthenticated=False,  # Modal's proxy asks for the token; vLLM sees no stranger
-    routing_region="us-east",  # where the web function and DynamoDB are
-    target_concurrency=TARGET_STREAMS,
-    max_concurrency=MAX_STREAMS,
-    max_containers=MAX_GPUS,
-    scaledown_window=GPU_IDLE_SECONDS,
-    startup_timeout=15 * MINUTES,  # the very first start downloads 31 GB; Modal's published mean for vLLM is 96 s
-    exit_grace_period=30,  # streams end, or their runs continue on another GPU from what is stored
-)
-class LLM:
-    """No queue: while it sleeps Modal answers 503, which wakes it, and the gateway says `waking` until it is up."""
+def on_modal(model: VllmModel) -> dict[str, Any]:
+    """Where and how a model's server runs. No queue: while it sleeps Modal answers 503, which wakes it, and the
+    gateway says `waking` until it is up."""
+    scaling = SCALING[model.id]
+    return {
+        "image": gpu_image,
+        "gpu": model.gpu,
+        "cpu": CORES,
+        "memory": memory_mib(model),
+        "volumes": {HF_CACHE: weights, VLLM_CACHE: compiled},
+        "port": PORTS[model.id],
+        "unauthenticated": False,  # Modal's proxy asks for the token; vLLM sees no stranger
+        "routing_region": "us-east",  # where the web function and DynamoDB are
+        "min_containers": scaling.min,
+        "buffer_containers": scaling.buffer,
+        "max_containers": scaling.max,
+        "scaledown_window": scaling.idle_s,
+        "target_concurrency": scaling.target,
+        "max_concurrency": model.max_num_seqs,  # Modal's 429 exactly where vLLM's batch is full
+        "startup_timeout": START_SECONDS,
+        "exit_grace_period": 30,  # streams end, or their runs continue on another GPU from what is stored
+        "enable_memory_snapshot": SNAPSHOTS,
+        "experimental_options": {"enable_gpu_snapshot": True} if SNAPSHOTS else {},
+    }
 
-    @modal.enter()
-    def start(self) -> None:
-        self.vllm = subprocess.Popen(VLLM)  # noqa: S603  # our own constants
-        while not self.is_healthy():
-            if (status := self.vllm.poll()) is not None:
-                raise RuntimeError(f"vLLM ended with status {status} before it was ready; its log is above.")
-            time.sleep(0.5)
 
-    def is_healthy(self) -> bool:
-        with suppress(OSError), urlopen(f"http://127.0.0.1:{LLM_PORT}/health", timeout=5):
-            return True
-        return False
+class OnVllm:
+    """What all model servers do, in this order. With snapshots, most starts begin at `go`: the rest was restored."""
+
+    model: VllmModel
+
+    @modal.enter(snap=SNAPSHOTS)
+    def make_ready(self) -> None:
+        self.server = VllmServer(self.model, PORTS[self.model.id])
+        self.server.start()
+        self.server.wait_until_healthy(START_SECONDS)
+        self.server.warm_up()
+        if SNAPSHOTS:
+            self.server.sleep()
+
+    @modal.enter(snap=False)
+    def go(self) -> None:
+        if SNAPSHOTS:
+            self.server.wake_up()
 
     @modal.exit()
     def stop(self) -> None:
-        self.vllm.terminate()
+        self.server.stop()
+
+
+@app.server(**on_modal(EVERYDAY))
+class Everyday(OnVllm):
+    model = EVERYDAY
+
+
+@app.server(**on_modal(CAPABLE))
+class Capable(OnVllm):
+    model = CAPABLE
+
+
+@app.server(**on_modal(EMBED))
+class Embedder(OnVllm):
+    model = EMBED
+
+
+@app.server(**on_modal(MODERATE))
+class Moderator(OnVllm):
+    model = MODERATE
+
+
+MODELS = (EVERYDAY, CAPABLE, EMBED, MODERATE)  # the first is the default
+SERVERS = {EVERYDAY.id: Everyday, CAPABLE.id: Capable, EMBED.id: Embedder, MODERATE.id: Moderator}
+
+
+# ## Download: `modal run modal_app.py::download [--model qwen3-4b-instruct]`
+#
+# The servers do without: a first start fetches what it lacks. But then somebody waits for it, on a GPU's time.
+@app.function(image=hub_image, volumes={HF_CACHE: weights}, cpu=4.0, memory=4096, timeout=2 * HOURS)
+def download(model: str = "") -> int:
+    """Weights onto the Volume: all models, or the one with this id. How many files were fetched.
+
+    Each file is kept as soon as it is whole, so that a run that was cut goes on where it was; what is there already
+    costs one question to the hub.
+    """
+    chosen = [served for served in MODELS if model in ("", served.id)]
+    if not chosen:
+        raise ValueError(f"No model is called {model!r}. There are: {', '.join(served.id for served in MODELS)}.")
+    return sum(fetch(served) for served in chosen)
+
+
+def fetch(model: VllmModel) -> int:
+    """Fetch the files of one model that are not there yet, and say each. Raises RuntimeError in words for people."""
+    from huggingface_hub import hf_hub_download, snapshot_download  # noqa: PLC0415  # only this image has it
+    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError  # noqa: PLC0415
+
+    what, commit = f"{model.repo} at {model.revision}", {"revision": model.revision}
+    try:
+        files = snapshot_download(model.repo, **commit, dry_run=True)
+        missing = [file for file in files if file.will_download]
+        print(f"{what}: {len(missing)} of {len(files)} files to fetch, {megabytes(missing)} MB", flush=True)
+        for number, file in enumerate(missing, 1):
+            started = time.monotonic()
+            hf_hub_download(model.repo, file.filename, **commit)
+            weights.commit()  # what is whole is kept
+            took_s = time.monotonic() - started
+            print(f"  {number}/{len(missing)} {file.filename}: {megabytes([file])} MB, {took_s:.1f} s", flush=True)
+        snapshot_download(model.repo, **commit, local_files_only=True)  # raises if one is still missing
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        raise RuntimeError(f"The hub does not have {what}: check the models in modal_app.py.") from None
+    except (HTTPError, OSError) as problem:  # the hub's refusal, the network, a full disk
+        raise RuntimeError(f"{what} could not be fetched ({problem}). Run it again: it goes on there.") from None
+    return len(missing)
+
+
+def megabytes(files: list[Any]) -> str:
+    return f"{sum(file.file_size for file in files) / 1e6:,.1f}"
 
 
 # ## The web function: API and client, for people who have a token
@@ -186,18 +378,35 @@ def public_settings() -> "Settings":
     return settings
 
 
-async def way_to_model(settings: "Settings") -> "Node":
-    if settings.model_url:  # another GPU than ours, which then never wakes
-        return Node(settings.model_url, api_key=settings.model_api_key, headers=settings.model_headers)
-    url = await LLM.get_url.aio()  # type: ignore[attr-defined]  # the decorator has made it a modal.Server
+async def ways_to_models(settings: "Settings") -> "list[Node]":
+    """The gateway's nodes: our servers, or the one of PARLEY_MODEL_URL, and then ours never wake; and PARLEY_NODES."""
+    others = nodes_from(settings.nodes, usd_per_second)
+    if settings.model_url:
+        return [Node(settings.model_url, api_key=settings.model_api_key, headers=settings.model_headers), *others]
+    urls = await asyncio.gather(*(SERVERS[model.id].get_url.aio() for model in MODELS))
+    return [*(node_of(model, f"{url}/v1", settings) for model, url in zip(MODELS, urls, strict=True)), *others]
+
+
+def price(model: VllmModel) -> float:
+    """USD per second of one replica, awake."""
+    return usd_per_second(model.gpu, cpu_cores=CORES, memory_gib=memory_mib(model) / 1024)
+
+
+def node_of(model: VllmModel, url: str, settings: "Settings") -> "Node":
+    scaling = SCALING[model.id]
+    served = ServedModel(id=model.id, name=model.name, context_tokens=model.context_tokens, task=model.task)
     return Node(
-        f"{url}/v1",
-        name=GPU,
+        url,
+        name=f"{model.id}@{model.gpu}",
         headers=settings.model_headers,
-        models=[ServedModel(id=MODEL_ID, name=MODEL_NAME, context_tokens=CONTEXT_TOKENS)],
+        models=[served],
         kind="vllm",
         serverless=True,  # never asked how it is: that would wake it
-        idle_seconds=GPU_IDLE_SECONDS,
+        idle_seconds=scaling.idle_s,
+        gpu=model.gpu,
+        usd_per_second=price(model),
+        slots=scaling.max * model.max_num_seqs,  # more than one replica takes: it is how Modal sees that two are needed
+        streams=model.max_num_seqs,
     )
 
 
@@ -218,7 +427,7 @@ def web() -> "FastAPI":
 
     @asynccontextmanager
     async def services_with_worker() -> AsyncIterator[Services]:
-        nodes = [await way_to_model(settings)]
+        nodes = await ways_to_models(settings)
         async with open_services(settings, nodes) as services, working(services, idle_s=JOB_POLL_SECONDS):
             yield services
 
@@ -242,8 +451,35 @@ async def sweep() -> int:
     """How many jobs were due."""
     telemetry.configure()
     settings = public_settings()
-    async with open_services(settings, [await way_to_model(settings)]) as services:
+    async with open_services(settings, await ways_to_models(settings)) as services:
         return await embedded.sweep(services, within_s=RUN_SECONDS)
+
+
+# ## The warm schedule
+#
+# It can only add: the replicas that people need come and go as ever. A deployment resets it, and the next decision is
+# soon. Should Modal's scheduler or this function fail in the evening, the replica stays until it runs again: watch it.
+@app.function(
+    image=web_image,
+    schedule=modal.Cron(f"*/{WARM_PERIOD_SECONDS // MINUTES} * * * *") if WARM_USD_PER_DAY else None,
+    retries=2,  # letting go must not fail for a hiccup
+    timeout=MINUTES,
+    scaledown_window=2,
+)
+async def keep_warm() -> int:
+    """How many replicas Modal now keeps awake for us: 0 or 1, or the table's minimum if that is more."""
+    scaling = SCALING[WARM_MODEL.id]
+    wanted = warm_replicas(
+        WARM_HOURS,
+        datetime.now(UTC),
+        usd_per_day=WARM_USD_PER_DAY,
+        usd_per_second=price(WARM_MODEL),
+        period_s=WARM_PERIOD_SECONDS,
+        idle_s=scaling.idle_s,
+    )
+    autoscaler = SERVERS[WARM_MODEL.id].autoscaler
+    now = await autoscaler.update.aio(min_containers=max(wanted, scaling.min))
+    return now.min_containers or 0
 
 
 # ## Smoke test: `modal run modal_app.py --token parley_… [--url https://…]`

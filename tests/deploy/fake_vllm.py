@@ -45,12 +45,7 @@ class FakeVllm:
         elif path == "/collective_rpc":
             await answer(send, 200, {"results": ["anything at all"]})
         elif self._is_asleep and path.startswith("/v1/"):
-            await answer(send, 500, {"error": {"message": "asleep"}})
-        elif path == "/v1/embeddings":
-            asked = json.loads(body)
-            texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
-            data = [{"index": index, "embedding": [0.5, 0.25]} for index, _ in enumerate(texts)]
-            await answer(send, 200, {"model": asked["model"], "data": data, "usage": {"prompt_tokens": len(texts)}})
+            await answer(send, 503, {"error": {"message": "asleep"}})
         else:
             await self._pass_on(scope, body, send)
 

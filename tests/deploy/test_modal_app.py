@@ -1,9 +1,11 @@
 """What modal_app.py says, checked without any control plane: numbers that must agree, doors that must be shut."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ from fastapi import FastAPI
 
 import modal_app
 from functions.errors import BadInput
+from functions.inference.vllm import VllmModel, kv_tokens
 from functions.settings import RUN_SECONDS, Settings
 
 ROOT = Path(modal_app.__file__).parent
+SOURCE = Path(modal_app.__file__).read_text()
 GOOD = {
     "PARLEY_AUTH": "token",
     "PARLEY_ACCESS_TOKENS": "alice=00",
@@ -23,43 +27,92 @@ GOOD = {
 }
 
 
-def flag(name: str) -> str:
-    """The value that follows a flag in vLLM's command line."""
-    return modal_app.VLLM[modal_app.VLLM.index(name) + 1]
+LLMS = [modal_app.EVERYDAY, modal_app.CAPABLE]
+EACH = pytest.mark.parametrize("model", modal_app.MODELS, ids=lambda model: model.id)
 
 
-# -- vLLM's command line ------------------------------------------------------------------------------------------
+# -- the tables ---------------------------------------------------------------------------------------------------
 
 
-def test_vllm_serves_exactly_one_pinned_revision_under_our_name() -> None:
-    assert modal_app.VLLM[:3] == ["vllm", "serve", modal_app.MODEL]
-    assert re.fullmatch(r"[0-9a-f]{40}", flag("--revision"))
-    assert flag("--served-model-name") == modal_app.MODEL_ID
+@EACH
+def test_a_model_is_open_pinned_and_named(model: VllmModel) -> None:
+    assert re.fullmatch(r"[\w.-]+/[\w.-]+", model.repo)
+    assert re.fullmatch(r"[0-9a-f]{40}", model.revision)
+    assert model.licence == "Apache-2.0"
+    assert model.name
+    assert model.name != model.id
 
 
-def test_vllm_listens_where_modals_proxy_looks() -> None:
-    assert flag("--host") == "0.0.0.0"
-    assert flag("--port") == str(modal_app.LLM_PORT)
+@EACH
+def test_a_model_fits_its_gpu_with_room_for_every_request_of_a_batch(model: VllmModel) -> None:
+    tokens = kv_tokens(model)
+
+    assert tokens >= 2 * model.context_tokens  # the longest chat alone never fills it
+    assert tokens // model.max_num_seqs >= 2000
 
 
-def test_modal_refuses_a_request_exactly_where_vllms_batch_is_full() -> None:
-    assert flag("--max-num-seqs") == str(modal_app.MAX_STREAMS)
-    assert modal_app.TARGET_STREAMS < modal_app.MAX_STREAMS  # another GPU starts before the first is full
+@EACH
+def test_another_replica_starts_before_the_first_is_full_and_can_be_replaced(model: VllmModel) -> None:
+    scaling = modal_app.SCALING[model.id]
+
+    assert 0 < scaling.target < model.max_num_seqs
+    assert scaling.max >= 2  # with one, Modal cannot replace a replica while it serves
+    assert (scaling.min, scaling.buffer) == (0, 0)  # nothing bills around the clock
 
 
-def test_vllm_keeps_prefixes_prefills_in_chunks_and_counts_cached_tokens() -> None:
-    switches = {word for word in modal_app.VLLM if word.startswith("--")}
-    assert {"--enable-prefix-caching", "--enable-chunked-prefill", "--enable-prompt-tokens-details"} <= switches
-    assert flag("--max-model-len") == str(modal_app.CONTEXT_TOKENS)
+@EACH
+def test_the_table_says_what_a_day_costs_at_worst(model: VllmModel) -> None:
+    worst = modal_app.price(model) * modal_app.SCALING[model.id].max * 86_400
+    row = next(line for line in SOURCE.splitlines() if line.strip().startswith(f"{const_of(model)}.id: Scaling("))
+
+    assert row.endswith(f"# ${worst:.2f} a day")
+    assert f"${worst:.2f}" in (ROOT / "docs/decisions/0006-models-on-modal.md").read_text()
 
 
-def test_vllm_never_logs_a_prompt_and_exposes_no_development_endpoints() -> None:
-    assert not {"--enable-log-requests", "--enable-log-outputs", "--trust-remote-code"} & set(modal_app.VLLM)
-    assert "VLLM_SERVER_DEV_MODE" not in Path(modal_app.__file__).read_text()
+def const_of(model: VllmModel) -> str:
+    return next(name for name, value in vars(modal_app).items() if value is model)
+
+
+def test_chat_is_what_two_models_do_and_the_first_of_all_is_the_default() -> None:
+    assert [model.task for model in modal_app.MODELS] == ["chat", "chat", "embed", "moderate"]
+    assert {model.id for model in LLMS} < set(modal_app.SERVERS) == set(modal_app.SCALING) == set(modal_app.PORTS)
+    assert len(set(modal_app.PORTS.values())) == len(modal_app.MODELS)
+
+
+def test_models_that_chat_take_tools_and_none_thinks_where_nobody_sees() -> None:
+    for model in LLMS:
+        assert model.tool_parser == "hermes"
+        assert model.reasoning_parser is None
+        assert "Instruct-2507" in model.repo  # these never think
 
 
 def test_a_request_may_last_as_long_as_a_run() -> None:
     assert modal_app.RUN_SECONDS > RUN_SECONDS
+
+
+def test_the_warm_schedule_is_off_and_its_hours_exist() -> None:
+    assert modal_app.WARM_USD_PER_DAY == 0
+    assert modal_app.WARM_HOURS.window(datetime(2026, 11, 20, 12, tzinfo=UTC))
+    assert modal_app.WARM_MODEL in modal_app.MODELS
+    assert 60 % (modal_app.WARM_PERIOD_SECONDS // 60) == 0  # or cron's hours would not be even
+
+
+# -- nodes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_node_knows_what_it_costs_and_how_many_it_takes() -> None:
+    settings = Settings(model_headers={"Modal-Key": "k"})
+
+    node = modal_app.node_of(modal_app.CAPABLE, "https://gpu.example/v1", settings)
+
+    assert (node.name, node.gpu, node.serverless) == ("qwen3-30b-a3b-instruct@H100", "H100", True)
+    assert node.headers == {"Modal-Key": "k"}
+    assert node.usd_per_second == pytest.approx(0.001097, rel=0.12)  # the GPU; processor and memory on top
+    assert node.usd_per_second > 0.001097
+    assert (node.streams, node.slots) == (64, 128)
+    assert [(served.id, served.task, served.context_tokens) for served in node.models] == [
+        ("qwen3-30b-a3b-instruct", "chat", 32_768)
+    ]
 
 
 # -- doors --------------------------------------------------------------------------------------------------------
@@ -101,33 +154,42 @@ def test_without_any_settings_nothing_comes_up() -> None:
         modal_app.web.local()
 
 
-async def test_a_model_url_leads_elsewhere_and_leaves_our_gpu_asleep() -> None:
-    settings = Settings(model_url="http://gpu.example/v1", model_headers={"X-Key": "k"})
+async def test_a_model_url_leads_elsewhere_and_leaves_our_gpus_asleep() -> None:
+    further = {"url": "http://more.example/v1", "name": "more", "usd_per_hour": 3.6}
+    settings = Settings(model_url="http://gpu.example/v1", model_headers={"X-Key": "k"}, nodes=(further,))
 
-    node = await modal_app.way_to_model(settings)
+    node, more = await modal_app.ways_to_models(settings)
 
     assert (node.url, node.headers, node.serverless) == ("http://gpu.example/v1", {"X-Key": "k"}, False)
+    assert (more.name, more.url, more.usd_per_second) == ("more", "http://more.example/v1", 0.001)
 
 
 # -- what the containers see --------------------------------------------------------------------------------------
 
 
-def test_the_gpu_container_needs_nothing_of_ours() -> None:
-    """Its image has vLLM and Modal's own client; the module must import there and know the server."""
+def test_the_gpus_container_needs_little_of_ours_and_no_time_zones(tmp_path: Path) -> None:
+    """Its image has vLLM and Modal's client, and a base without a time-zone database."""
+    for name in (*modal_app.WHAT_RUNS_THERE, "../modal_app.py"):
+        here = tmp_path / "functions" / name
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.write_bytes((ROOT / "functions" / name).read_bytes())
+    (tmp_path / "web/dist").mkdir(parents=True)
     program = (
-        "import sys\n"
-        "sys.modules.update(functions=None, fastapi=None)\n"
-        "import modal_app\n"
-        "assert modal_app.LLM and modal_app.VLLM and not hasattr(modal_app, 'create_app')"
+        "import sys; sys.path.insert(0, '.'); sys.modules.update(fastapi=None, msgspec=None, tzdata=None)\n"
+        "import modal_app, functions\n"
+        "assert functions.__file__.startswith(sys.argv[1]), functions.__file__\n"
+        "assert modal_app.Everyday and modal_app.Embedder and not hasattr(modal_app, 'create_app')"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
+    command = [sys.executable, "-W", "error", "-c", program, str(tmp_path)]
+
+    subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONTZPATH": ""}, check=True, timeout=60)
 
 
 def test_client_and_containers_see_the_same_objects() -> None:
     """Nothing at module level asks the environment or where it runs."""
     names = {
         node.attr if isinstance(node, ast.Attribute) else node.id
-        for node in ast.walk(ast.parse(Path(modal_app.__file__).read_text()))
+        for node in ast.walk(ast.parse(SOURCE))
         if isinstance(node, ast.Attribute | ast.Name)
     }
     assert not names & {"environ", "getenv", "is_local", "exists", "is_file", "is_dir"}

@@ -279,7 +279,7 @@ def test_a_server_starts_answers_sleeps_wakes_and_stops(start: Start, tmp_path: 
     server.wait_until_healthy(60)
     server.warm_up()
     server.sleep()
-    assert httpx.post(f"{server.url}/v1/chat/completions", json={}).status_code == 500  # it does sleep
+    assert httpx.post(f"{server.url}/v1/chat/completions", json={}).status_code == 503  # it does sleep
     server.wake_up()
 
     body = {"model": "model", "messages": [{"role": "user", "content": "Hi"}]}
