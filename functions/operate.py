@@ -56,7 +56,8 @@ async def _ask(method: str, url: str, key: str, body: Any = None) -> Any:  # JSO
         ):
             text, status = await response.text(errors="replace"), response.status
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise Silent(f"Nothing answers at {url} ({error or type(error).__name__}).") from None
+        cause = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else str(error)
+        raise Silent(f"Nothing answers at {url} ({cause or type(error).__name__}).") from None
     try:
         answer = json.loads(text) if text else None
     except ValueError:
@@ -65,7 +66,8 @@ async def _ask(method: str, url: str, key: str, body: Any = None) -> Any:  # JSO
         return answer
     told = answer.get("error") if isinstance(answer, dict) else None
     message = told.get("message") if isinstance(told, dict) else None
-    raise Refused(message or f"{url} answers with HTTP status {status}, and not as expected.", status)
+    told_by = f"(HTTP {status} from {url})"
+    raise Refused(f"{message} {told_by}" if message else f"That is not the answer of a Parley {told_by}.", status)
 
 
 # -- parley node ---------------------------------------------------------------------------------------------------
@@ -126,6 +128,8 @@ def _why(status: int) -> str:
             return "has no /models; its address usually ends in /v1."
         case 503:
             return "is still loading; join when it is up."
+        case _ if status < 400:
+            return "does not answer as an OpenAI-compatible server does; its address usually ends in /v1."
     return f"answers with HTTP status {status}."
 
 
