@@ -593,7 +593,8 @@ def _texts(scenario: Scenario, asked: dict[str, Any]) -> Any:
     """The tokens of the answer; of its rest, when a half-written one is to be continued."""
     limit = asked.get("max_tokens") or 1 << 60
     messages = asked["messages"]
-    half = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
+    half = messages[-1].get("content") if messages[-1]["role"] == "assistant" else ""
+    half = half if isinstance(half, str) else ""  # an assistant's tool calls come without a text
     if scenario.fault == "never_ends":
         return iter(lambda: "tick ", None)
     if scenario.text or scenario.echo:
