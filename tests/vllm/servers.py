@@ -13,18 +13,18 @@ from functions.inference.nodes import Node
 from functions.inference.vllm import VllmModel, VllmServer
 from tests.vllm.install import HOME
 
+# Another vLLM than .vllm/'s, and whether it has a GPU: how tests/bench/vllm_gpu.py runs this suite on one
+PROGRAM = Path(os.environ.get("VLLM_TEST_PROGRAM") or HOME / "bin/vllm")
+IS_CPU = not os.environ.get("VLLM_TEST_GPU")
 CONTEXT_TOKENS = 2048
 START_SECONDS = 300.0  # 26 s on two free cores; nobody's fault on a busy machine
-# What a CPU needs beside the flags of a GPU
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-    "DO_NOT_TRACK": "1",
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "WARNING", "DO_NOT_TRACK": "1"}
+CPU_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "TORCHDYNAMO_DISABLE": "1",  # else the first request for log probabilities compiles C++ for 16 s
 }
-CPU_FLAGS = ("--kv-cache-memory-bytes", "64M", "--uvicorn-log-level", "warning")
+FLAGS = ("--kv-cache-memory-bytes", "64M", "--uvicorn-log-level", "warning")
 NGRAM = {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4, "prompt_lookup_min": 2}
 SERIES = re.compile(r"^(vllm:\w+)(\{[^}]*\})? (\S+)$", re.MULTILINE)
 
@@ -47,7 +47,8 @@ def chat_model(folder: Path) -> VllmModel:
         lora_rank=8,
         tool_parser="hermes",
         fast_boot=True,
-        extra=CPU_FLAGS,
+        memory_share=0.25,  # three servers on one GPU; a CPU does not ask
+        extra=FLAGS,
     )
 
 
@@ -63,8 +64,9 @@ def embedding_model(folder: Path) -> VllmModel:
 class Server(VllmServer):
     """A server that tests may kill, and look into."""
 
-    def __init__(self, model: VllmModel) -> None:
-        super().__init__(model, _free_port(), program=str(HOME / "bin/vllm"), host="127.0.0.1", environment=ENVIRONMENT)
+    def __init__(self, model: VllmModel, *, program: Path = PROGRAM, is_cpu: bool = IS_CPU) -> None:
+        environment = ENVIRONMENT | (CPU_ENVIRONMENT if is_cpu else {})
+        super().__init__(model, _free_port(), program=str(program), host="127.0.0.1", environment=environment)
 
     def kill(self) -> None:
         """As the host does it: the server and its engine, now."""
@@ -73,7 +75,7 @@ class Server(VllmServer):
         self._process.wait()
 
     def node(self, name: str = "") -> Node:
-        return Node(f"{self.url}/v1", name=name or self.model.id, task=self.model.task)
+        return Node(f"{self.url}/v1", name=name or self.model.id, task=self.model.task, slots=self.model.max_num_seqs)
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum over the series of this name that have these labels. Blocks."""
@@ -89,15 +91,11 @@ class Server(VllmServer):
         return sum(found)
 
 
-def make_tiny(folder: Path) -> Path:
+def make_tiny(folder: Path, *, program: Path = PROGRAM) -> Path:
     """The model and the adapter, by vLLM's own Python: this one has no torch."""
     script = Path(__file__).with_name("tiny_model.py")
-    subprocess.run(
-        [HOME / "bin/python", script, folder],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    subprocess.run([program.with_name("python"), script, folder], check=True, capture_output=True, env=environment)
     return folder
 
 

@@ -10,8 +10,7 @@ from functions.chat.messages import Sampling
 from functions.errors import ContextTooLong, NotFound, UpstreamError
 from functions.inference.gateway import Gateway, Node
 from tests.vllm.conftest import LONG, SEA, Fleet, OpenGateway, asking, greedy, say
-from tests.vllm.install import HOME
-from tests.vllm.servers import CONTEXT_TOKENS, Server
+from tests.vllm.servers import CONTEXT_TOKENS, PROGRAM, Server
 
 SCHEMA = {
     "type": "object",
@@ -147,7 +146,7 @@ async def test_tokens_are_counted_as_the_models_tokenizer_counts_them(
         "print(json.dumps([len(t.encode(text, add_special_tokens=False)) for text in json.load(sys.stdin)]))"
     )
     done = subprocess.run(
-        [HOME / "bin/python", "-c", program, fleet.folder / "model/tokenizer.json"],
+        [PROGRAM.with_name("python"), "-c", program, fleet.folder / "model/tokenizer.json"],
         input=json.dumps(texts),
         capture_output=True,
         text=True,
