@@ -15,8 +15,9 @@ Every awake replica is somebody's at every instant, so the parts sum to the whol
 from the provider's bill: a start counts from the first request that woke the node, and a start that all have given up
 goes on for as long as the node's starts take (its rest is `idle`). `streams` is where the provider starts a further
 replica; the node's slots must not be more than all its replicas' streams, or the rule counts replicas that there are
-not. A request that waited in a queue and never got to the node costs nothing. A node that is not serverless has `idle_s` 0: only the time in which it worked is shared out,
-what it costs in between is its owner's. A pre-warm shares like a run; its part is its owner's and belongs to no chat.
+not. A request that waited in a queue and never got to the node costs nothing. A node that is not serverless has
+`idle_s` 0: only the time in which it worked is shared out, what it costs in between is its owner's. A pre-warm shares
+like a run; its part is its owner's and belongs to no chat.
 
 Times are Unix milliseconds; clocks of several processes may disagree: a use that ends before it begins has no length.
 Pure: no clock, no I/O.
