@@ -133,6 +133,9 @@ MODERATE = VllmModel(
 # idle_s   how long a replica waits for the next question. Longer: fewer cold starts, more seconds paid for nothing
 # target   requests per replica at which the next one starts: below the batch, so that there is room meanwhile
 #
+# The most requests that a replica takes is `max_num_seqs` of its model: Modal refuses (429) exactly where vLLM's batch
+# is full, the gateway sees it and lets people wait in a queue that tells them so.
+#
 # The right column is the most that a day can cost: `max` replicas awake for 24 hours, with processor and memory.
 @dataclass(frozen=True)
 class Scaling:
@@ -267,7 +270,7 @@ def on_modal(model: VllmModel) -> dict[str, Any]:
         "max_containers": scaling.max,
         "scaledown_window": scaling.idle_s,
         "target_concurrency": scaling.target,
-        "max_concurrency": model.max_num_seqs,  # Modal's 429 exactly where vLLM's batch is full
+        "max_concurrency": model.max_num_seqs,
         "startup_timeout": START_SECONDS,
         "exit_grace_period": 30,  # streams end, or their runs continue on another GPU from what is stored
         "enable_memory_snapshot": SNAPSHOTS,
@@ -320,7 +323,8 @@ class Moderator(OnVllm):
 
 
 MODELS = (EVERYDAY, CAPABLE, EMBED, MODERATE)  # the first is the default
-SERVERS = {EVERYDAY.id: Everyday, CAPABLE.id: Capable, EMBED.id: Embedder, MODERATE.id: Moderator}
+# Any: the decorator has made each class a modal.Server, which type checkers do not see.
+SERVERS: dict[str, Any] = {EVERYDAY.id: Everyday, CAPABLE.id: Capable, EMBED.id: Embedder, MODERATE.id: Moderator}
 
 
 # ## Download: `modal run modal_app.py::download [--model qwen3-4b-instruct]`
@@ -341,13 +345,13 @@ def download(model: str = "") -> int:
 
 def fetch(model: VllmModel) -> int:
     """Fetch the files of one model that are not there yet, and say each. Raises RuntimeError in words for people."""
-    from huggingface_hub import hf_hub_download, snapshot_download  # noqa: PLC0415  # only this image has it
-    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError  # noqa: PLC0415
+    # Only this function's image has the hub's client.
+    from huggingface_hub import errors, hf_hub_download, snapshot_download  # type: ignore  # noqa: PLC0415
 
     what, commit = f"{model.repo} at {model.revision}", {"revision": model.revision}
     try:
         files = snapshot_download(model.repo, **commit, dry_run=True)
-        missing = [file for file in files if file.will_download]
+        missing = sorted((file for file in files if file.will_download), key=lambda file: file.filename)
         print(f"{what}: {len(missing)} of {len(files)} files to fetch, {megabytes(missing)} MB", flush=True)
         for number, file in enumerate(missing, 1):
             started = time.monotonic()
@@ -356,9 +360,9 @@ def fetch(model: VllmModel) -> int:
             took_s = time.monotonic() - started
             print(f"  {number}/{len(missing)} {file.filename}: {megabytes([file])} MB, {took_s:.1f} s", flush=True)
         snapshot_download(model.repo, **commit, local_files_only=True)  # raises if one is still missing
-    except (RepositoryNotFoundError, RevisionNotFoundError):
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
         raise RuntimeError(f"The hub does not have {what}: check the models in modal_app.py.") from None
-    except (HTTPError, OSError) as problem:  # the hub's refusal, the network, a full disk
+    except (errors.HTTPError, OSError) as problem:  # the hub's refusal, the network, a full disk
         raise RuntimeError(f"{what} could not be fetched ({problem}). Run it again: it goes on there.") from None
     return len(missing)
 
