@@ -28,7 +28,8 @@ from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
 from functions.inference.local import Choice, LocalEngine, choose_model
-from functions.inference.nodes import Node
+from functions.inference.nodes import Node, nodes_from
+from functions.inference.pricing import usd_per_second
 from functions.services import Services, open_services, open_store
 from functions.settings import Settings, has_display
 from functions.workers.embedded import working
@@ -120,15 +121,18 @@ class DevServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _node(settings: Settings, choice: Choice) -> AsyncIterator[Node]:
-    """The model server that the settings name, or the embedded engine, started and stopped here."""
+async def _nodes(settings: Settings, choice: Choice) -> AsyncIterator[list[Node]]:
+    """The model servers that the settings name; and the embedded engine if it is wanted, started and stopped here."""
+    nodes = nodes_from(settings.nodes, usd_per_second)
     if settings.model_url:
-        yield Node(settings.model_url, api_key=settings.model_api_key, headers=settings.model_headers)
+        nodes.insert(0, Node(settings.model_url, api_key=settings.model_api_key, headers=settings.model_headers))
+    if choice.path is None:
+        yield nodes
         return
     engine = LocalEngine(choice)
     await engine.start()
     try:
-        yield engine.node
+        yield [engine.node, *nodes]
     finally:
         await engine.stop()
 
@@ -145,8 +149,8 @@ async def _serve(
             webbrowser.open(url)
 
     async with (
-        _node(settings, choice) as node,
-        open_services(settings, [node]) as services,
+        _nodes(settings, choice) as nodes,
+        open_services(settings, nodes) as services,
         working(services),
     ):
         config = uvicorn.Config(

@@ -150,7 +150,7 @@ class ChatStore(Protocol):
     async def put_profile(self, owner: str, profile: Profile) -> None: ...
 
     async def ready(self) -> None:
-        """Raise when the store cannot answer (for /readyz)."""
+        """Raise when the store cannot answer, or (SQLite) cannot be written: for /readyz."""
 
     async def close(self) -> None: ...
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from functions.chat.books import Books
 from functions.chat.context import Fill
+from functions.chat.prewarm import Prewarmer
 from functions.chat.quotas import Quotas
 from functions.chat.runs import Runs
 from functions.chat.turn import Turns
@@ -37,6 +39,8 @@ class Services:
     gateway: Gateway
     runs: Runs
     turns: Turns
+    prewarmer: Prewarmer
+    quotas: Quotas
     policy: Policy
     guard: InputGuard
     secret_key: bytes
@@ -69,7 +73,9 @@ async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[
     secret_key = settings.secret_key.encode() or secrets.token_bytes(32)
     policy, guard = await asyncio.to_thread(_rails, settings.policy, secret_key)
     store = await open_store(settings.store_url)
-    gateway = Gateway(nodes)
+    gateway = Gateway(
+        nodes, registry=store, ledger=store, fallbacks=settings.fallbacks, node_key=settings.node_key, clock=_clock
+    )
     try:
         await gateway.open()
         services = _compose(settings, store, gateway, policy, guard, secret_key)
@@ -98,7 +104,13 @@ def _compose(
         worker=f"{socket.gethostname()}:{secrets.token_hex(4)}",  # one process, never two
         beat_s=beat_s,
         lease_s=settings.lease_seconds,
-        clock=lambda: time.time_ns() // 1_000_000,
+        clock=_clock,
+    )
+    quotas = Quotas(
+        counter=store,
+        clock=_clock,
+        runs_per_minute=settings.runs_per_minute,
+        tokens_per_day=settings.tokens_per_day,
     )
     turns = Turns(
         store=store,
@@ -108,12 +120,14 @@ def _compose(
         policy=policy,
         digest_key=secret_key,
         system_prompt=settings.system_prompt,
-        quotas=Quotas(
-            counter=store,
-            clock=runs.clock,
-            runs_per_minute=settings.runs_per_minute,
-            tokens_per_day=settings.tokens_per_day,
-        ),
+        quotas=quotas,
+        books=Books(store, _clock),
         context_policy=Fill(),
     )
-    return Services(settings, store, gateway, runs, turns, policy, guard, secret_key)
+    prewarmer = Prewarmer(store, gateway, _clock, usd_per_day=settings.prewarm_usd_per_day)
+    return Services(settings, store, gateway, runs, turns, prewarmer, quotas, policy, guard, secret_key)
+
+
+def _clock() -> int:
+    """Unix milliseconds."""
+    return time.time_ns() // 1_000_000

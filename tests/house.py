@@ -161,11 +161,16 @@ class Serving:
 
 
 @asynccontextmanager
-async def open_house(folder: Path, scenario: Scenario | None = None, **settings: Any) -> AsyncIterator[House]:
+async def open_house(
+    folder: Path,
+    scenario: Scenario | None = None,
+    nodes: Callable[[SimulatedEngine], list[Node]] = lambda engine: [Node(engine.url, name="sim")],
+    **settings: Any,
+) -> AsyncIterator[House]:
     values: dict[str, Any] = {"store_url": f"sqlite:///{folder / 'parley.db'}", "data": folder} | settings
     configured = Settings(**values)
     async with SimulatedEngine(scenario or Scenario(echo=True)) as engine:
-        serving = Serving(configured, [Node(engine.url, name="sim")])
+        serving = Serving(configured, nodes(engine))
         url = await asyncio.to_thread(serving.__enter__)
         try:
             async with httpx.AsyncClient(base_url=url, timeout=20) as http:

@@ -21,6 +21,10 @@ ChatId = Annotated[Id, Path()]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
+class Prewarm(Body):
+    model: ShortText | None = None
+
+
 class OpenChat(Body):
     id: Id | None = None
     model: ShortText | None = None
@@ -182,6 +186,13 @@ async def attach(chat_id: ChatId, who: CurrentPrincipal, services: CurrentServic
     if chat.active_run is None:
         return Response(status_code=204)
     return EventStream(await services.runs.follow(who.owner, chat.active_run), headers={"x-run-id": chat.active_run})
+
+
+@router.post("/prewarm")
+async def prewarm(body: Prewarm, who: CurrentPrincipal, services: CurrentServices) -> Response:
+    """Somebody types: wake the model's GPU now, so that the answer need not wait for all of its start. 202 always;
+    `started` says whether this call woke one, `reason` why it must not."""
+    return as_json(await services.prewarmer.knock(who.owner, services.turns.model(body.model)), 202)
 
 
 @router.get("/chat/{chat_id}/export")

@@ -19,7 +19,7 @@ async def readyz(services: CurrentServices) -> Response:
     try:
         await services.store.ready()
     except Exception:  # the edge: whatever the reason, this process must get no traffic
-        return as_json({"status": "store unreachable"}, 503)
+        return as_json({"status": "store not usable"}, 503)
     return as_json({"status": "ok"})
 
 

@@ -266,6 +266,7 @@ def _usage(message: Message) -> dict[str, Any]:
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens if usage else 0},
+        "x_cost": msgspec.to_builtins(message.cost),  # beside OpenAI's fields: clients ignore what they do not know
     }
 
 
@@ -326,7 +327,8 @@ class Chunks:
                 return b"data: " + self._before + msgspec.json.encode(text) + self._after
             case StatusChanged() as status:
                 eta = f" eta_s={status.eta_p50_ms / 1000:.0f}" if status.eta_p50_ms is not None else ""
-                return f": status={status.phase}{eta}\n\n".encode()
+                place = f" position={status.position}" if status.position is not None else ""
+                return f": status={status.phase}{eta}{place}\n\n".encode()
             case ToolCalls(calls=calls):
                 self._has_tools = True
                 return self._chunk({"tool_calls": [{"index": i} | call for i, call in enumerate(calls)]}, None)

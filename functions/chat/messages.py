@@ -103,6 +103,7 @@ class Message(Struct, frozen=True, kw_only=True):
     created_at: datetime
     status: MessageStatus = "complete"
     model: str | None = None
+    asked_model: str | None = None  # when a fallback answered instead of it
     run_id: str | None = None
     finish_reason: str | None = None
     usage: Usage | None = None

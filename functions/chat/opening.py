@@ -82,14 +82,13 @@ def refused(
 
 def answer_of(run: Run, text: str, **fields: Any) -> Message:  # the rest of Message's own fields
     """The assistant's message of a run."""
-    known: dict[str, Any] = {"usage": Usage(), "timings": Timings(), "cost": Cost()}
+    known: dict[str, Any] = {"model": run.model, "usage": Usage(), "timings": Timings(), "cost": Cost()}
     return Message(
         id=run.assistant_message_id,
         chat_id=run.chat_id or "",
         parent_id=run.user_message_id,
         role="assistant",
         content=text,
-        model=run.model,
         run_id=run.id,
         **known | fields,
     )

@@ -17,13 +17,14 @@ from typing import Any, Literal, assert_never
 import msgspec
 
 from functions.chat import context, opening
+from functions.chat.books import Books
 from functions.chat.messages import (
     TERMINAL,
     Chat,
-    Cost,
     Done,
     Failed,
     Message,
+    NodeUse,
     Problem,
     Profile,
     Run,
@@ -68,6 +69,12 @@ class _Progress:
     left_out: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
     earlier_verdicts: int = 0  # of the input, and of workers before this one
+    uses: list[NodeUse] = field(default_factory=list)  # of nodes, by this worker
+
+    @property
+    def usage_here(self) -> Usage:
+        """What this worker's node did: an earlier worker's text came to it as prompt."""
+        return self.usage or Usage(completion_tokens=self.generated)
 
 
 class Turns:
@@ -84,12 +91,13 @@ class Turns:
         digest_key: bytes,
         system_prompt: str,
         quotas: Quotas,
+        books: Books,
         context_policy: context.ContextPolicy,
     ) -> None:
         self._store, self._runs, self._gateway = store, runs, gateway
         self._guard, self._policy, self._digest_key = guard, policy, digest_key
         self._system_prompt = system_prompt
-        self._quotas, self._context_policy = quotas, context_policy
+        self._quotas, self._books, self._context_policy = quotas, books, context_policy
         self._resuming: set[str] = set()
         runs.takeover = self.resume
 
@@ -295,7 +303,7 @@ class Turns:
                 await self._generate(run_log, progress)
         except asyncio.CancelledError:
             if run_log.closed or not run_log.stopping:
-                await self._settle_if_deleted(run, progress)
+                await self._leave(run, progress)
                 raise
             if task := asyncio.current_task():
                 task.uncancel()
@@ -323,11 +331,11 @@ class Turns:
             progress.finish_reason = "length"
             return
         waited_from = 0
-        async with aclosing(
-            self._gateway.stream(
-                run.model, prompt, sampling, session_id=run.chat_id or run.id, prefix=prefix, pace=run_log.paced
-            )
-        ) as stream:
+        session = run.chat_id or run.id
+        answering = self._gateway.stream(
+            run.model, prompt, sampling, session_id=session, prefix=prefix, pace=run_log.paced, uses=progress.uses
+        )
+        async with aclosing(answering) as stream:
             async for item in stream:
                 match item:
                     case Token(text=text, count=count):
@@ -350,8 +358,10 @@ class Turns:
             run_log.add_text(("\n\n" if run_log.written() else "") + rails.refusal, 0)
             progress.finish_reason = "content_filter"
 
-    async def _settle_if_deleted(self, run: Run, progress: _Progress) -> None:
-        """The run was lost. If it went with its chat, nobody else will give its reservation back."""
+    async def _leave(self, run: Run, progress: _Progress) -> None:
+        """The run was lost, or is left to the next worker. What it used here is written down; and if it went with its
+        chat, nobody else will give its reservation back."""
+        await self._books.enter(run, progress.uses, progress.usage_here)
         if run.reserved_tokens:
             try:
                 await self._store.get_run(run.owner, run.id)
@@ -394,6 +404,7 @@ class Turns:
             elapsed_ms=self._runs.clock() - progress.accepted_ms,
             eta_p50_ms=waiting.eta_p50_ms,
             eta_p90_ms=waiting.eta_p90_ms,
+            position=waiting.position,
         )
 
     # -- the prompt ------------------------------------------------------------------------------------------
@@ -435,7 +446,6 @@ class Turns:
     ) -> None:
         now = self._runs.clock()
         run = run_log.run
-        text = run_log.written()
         usage = _usage(progress)
         timings = Timings(
             queue_ms=max(0, progress.began_ms - progress.accepted_ms) if run.epoch == 1 else 0,
@@ -443,31 +453,28 @@ class Turns:
             ttft_ms=progress.ttft_ms,
             total_ms=now - progress.accepted_ms,
         )
+        cost = self._books.cost(progress.uses, self._gateway.nodes)
         problem = ending if isinstance(ending, Problem) else None
         status: Literal["completed", "stopped", "failed"] = "failed" if isinstance(ending, Problem) else ending
-        reason = progress.finish_reason if status == "completed" else status
-        ended_at = self._now()
+        outcome: dict[str, Any] = {
+            "finish_reason": progress.finish_reason if status == "completed" else status,
+            "usage": usage,
+            "timings": timings,
+            "cost": cost,
+            "verdicts": tuple(progress.verdicts),
+            "error": problem,
+        }
+        ended = msgspec.structs.replace(run, status=status, ended_at=self._now(), **outcome)
+        model = progress.uses[-1].model if progress.uses else run.model
         answer = opening.answer_of(
             run,
-            text,
-            created_at=ended_at,
+            run_log.written(),
+            created_at=ended.ended_at,
             status="complete" if status == "completed" else status,
-            finish_reason=reason,
-            usage=usage,
-            timings=timings,
-            verdicts=tuple(progress.verdicts),
-            error=problem,
+            model=model,
+            asked_model=run.model if model != run.model else None,  # a fallback answered
             left_out=progress.left_out,
-        )
-        ended = msgspec.structs.replace(
-            run,
-            status=status,
-            ended_at=ended_at,
-            finish_reason=reason,
-            usage=usage,
-            timings=timings,
-            verdicts=tuple(progress.verdicts),
-            error=problem,
+            **outcome,
         )
         last: RunEvent
         if problem:
@@ -475,9 +482,14 @@ class Turns:
         elif status == "stopped":
             last = Stopped(message=answer)
         else:
-            last = Done(message=answer, usage=usage, timings=timings, cost=Cost(), finish_reason=reason)
-        with suppress(NotFound):  # the chat was deleted meanwhile: nobody is left to hear of it
-            await run_log.finish(ended, [last], answer if run.chat_id else None)
+            last = Done(message=answer, usage=usage, timings=timings, cost=cost, finish_reason=progress.finish_reason)
+        # Both at once; the ledger's entry is idempotent, and a run that was fenced has used the node all the same.
+        entering = asyncio.create_task(self._books.enter(run, progress.uses, progress.usage_here))
+        try:
+            with suppress(NotFound):  # the chat was deleted meanwhile: nobody is left to hear of it
+                await run_log.finish(ended, [last], answer if run.chat_id else None)
+        finally:
+            await asyncio.shield(entering)
         used = usage.prompt_tokens + usage.completion_tokens
         await self._quotas.settle(run.owner, run.reserved_tokens, used, run.created_at)
         log(
@@ -487,12 +499,13 @@ class Turns:
             code=problem.code if problem else None,
             **msgspec.structs.asdict(usage),
             **msgspec.structs.asdict(timings),
+            **msgspec.structs.asdict(cost),
         )
 
 
 def _usage(progress: _Progress) -> Usage:
     """The whole run's usage: what an earlier worker generated came back as prompt and counts as completion."""
-    usage = progress.usage or Usage(completion_tokens=progress.generated)
+    usage = progress.usage_here
     taken = progress.prefix_tokens
     return Usage(
         prompt_tokens=max(0, usage.prompt_tokens - taken),

@@ -58,7 +58,7 @@ class Embedding:
         self._limits = msgspec.structs.replace(limits, wake_s=min(limits.wake_s, limits.embed_wake_s))
 
     async def embed(self, texts: Sequence[str], model: str | None) -> Embedded:
-        """Raises NotFound for a model that nobody has, UpstreamError when no node embeds or none answers."""
+        """Raises NotFound for a model that nobody has, or when none embeds; UpstreamError when none answers."""
         model = self._known(model)
         vectors: list[tuple[float, ...]] = []
         prompt_tokens = 0
@@ -75,9 +75,7 @@ class Embedding:
         """This model, or the first that embeds."""
         known = [served.id for node in self._pool.nodes for served in node.models if served.task == "embed"]
         if not known:
-            raise UpstreamError(
-                "No model server here turns text into vectors. Ask the operator to add one that embeds."
-            )
+            raise NotFound("No model here turns text into vectors; the operator can add a node of task `embed`.")
         if model is not None and model not in known:
             raise NotFound(
                 f"No model {model[:64]!r} turns text into vectors here; there is {', '.join(dict.fromkeys(known))}.",

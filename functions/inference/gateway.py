@@ -171,8 +171,8 @@ class Gateway:
         return await self._counts.of(model, texts, self._pool.serving(model))
 
     async def embed(self, texts: Sequence[str], *, model: str | None = None) -> Embedded:
-        """One vector per text, by this model or the first that embeds. Raises NotFound for a model that nobody has,
-        UpstreamError when no node embeds, or none can be reached in `Limits.embed_wake_s`."""
+        """One vector per text, by this model or the first that embeds. Raises NotFound for a model that nobody has, or
+        when none embeds, UpstreamError when none can be reached in `Limits.embed_wake_s`."""
         return await self._embedding.embed(texts, model)
 
     # -- waking ahead ----------------------------------------------------------------------------------------
@@ -275,8 +275,9 @@ class Gateway:
         for knock, since_ms in ticket.starts.items():
             if knock.was_start and knock.node is node:
                 asked_ms, was_cold = min(asked_ms, since_ms), True
-            elif knock.was_start:
-                uses.append(self._use(knock.node, ticket.model, since_ms, None, now_ms, was_cold=True))
+            elif knock.was_start:  # until another node had a place
+                left_ms = now_ms if node is None else ticket.placed_ms
+                uses.append(self._use(knock.node, ticket.model, since_ms, None, left_ms, was_cold=True))
         if node is None:
             return
         was_reached = not isinstance(failure, NotYet) or failure.was_reached

@@ -80,17 +80,6 @@ async def test_the_stream_has_no_ids_no_retry_and_no_named_events(house: House) 
     assert lines[-1] == "data: [DONE]"
 
 
-async def test_a_waking_gpu_is_a_comment_and_the_client_waits(tmp_path: Path) -> None:
-    async with open_house(tmp_path, Scenario(echo=True, cold_s=0.3)) as house:
-        text = await raw_stream(house)
-        async with client_of(house) as client:
-            stream = await client.chat.completions.create(model=house_model(house), messages=HELLO, stream=True)
-            said = [c async for c in stream]
-
-    assert ": status=waking" in text
-    assert said[-1].choices[0].finish_reason == "stop"
-
-
 async def test_a_fault_after_the_first_byte_is_a_clean_api_error(tmp_path: Path) -> None:
     async with open_house(tmp_path, Scenario(tokens=8, fault="error_frame")) as house, client_of(house) as client:
         stream = await client.chat.completions.create(model=house_model(house), messages=HELLO, stream=True)

@@ -1,0 +1,52 @@
+"""OpenAI's `POST /v1/embeddings`: vectors from a node that embeds, after the same input guardrails and limits."""
+
+import base64
+import struct
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from functions.api.auth import CurrentPrincipal, CurrentServices
+from functions.api.chats import as_json
+from functions.api.fields import MessageText, ShortText
+from functions.chat.messages import utc_now
+
+router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
+INPUTS_MAX = 512  # texts in one request; OpenAI allows 2048, and one GPU is not theirs
+
+
+class Embedding(BaseModel):
+    """Texts only: token ids belong to a tokenizer that the caller cannot know."""
+
+    model_config = ConfigDict(extra="ignore")
+    model: ShortText | None = None
+    input: MessageText | Annotated[list[MessageText], Field(min_length=1, max_length=INPUTS_MAX)]
+    encoding_format: Literal["float", "base64"] = "float"
+
+
+@router.post("/embeddings")
+async def embeddings(body: Embedding, who: CurrentPrincipal, services: CurrentServices) -> Response:
+    """A text that the input guardrails block is refused (400 content_filter); one that they redact is embedded so."""
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    began = utc_now()
+    admitted = [await services.turns.admit(text, "input") for text in texts]
+    reserved = await services.quotas.reserve(who.owner, sum(map(len, admitted)))
+    used = 0
+    try:
+        embedded = await services.gateway.embed(admitted, model=body.model)
+        used = embedded.prompt_tokens
+    finally:
+        await services.quotas.settle(who.owner, reserved, used, began)
+    data: list[dict[str, Any]] = [  # OpenAI's wire
+        {"object": "embedding", "index": index, "embedding": _rendered(vector, body.encoding_format)}
+        for index, vector in enumerate(embedded.vectors)
+    ]
+    usage = {"prompt_tokens": used, "total_tokens": used}
+    return as_json({"object": "list", "data": data, "model": embedded.model, "usage": usage})
+
+
+def _rendered(vector: Sequence[float], form: str) -> Sequence[float] | str:
+    """The official client asks for base64: little-endian float32, a third of the bytes."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() if form == "base64" else vector
