@@ -164,6 +164,7 @@ class SimulatedEngine:
         self.models = models
         self.api_key = api_key
         self.stats = Stats()
+        self.embeddings: bytes | None = None  # what to answer instead of vectors
         self.gate = Gate(self)
         self.port = port
         self._host = host
@@ -389,7 +390,8 @@ class _Connection(asyncio.Protocol):
         engine.stats.embedded += len(texts)
         data = [{"object": "embedding", "index": i, "embedding": vector_of(text)} for i, text in enumerate(texts)]
         usage = {"prompt_tokens": sum(len(tokenize(text)) for text in texts)}
-        self._answer(200, json.dumps({"object": "list", "data": data[::-1], "usage": usage}).encode())
+        body = json.dumps({"object": "list", "data": data[::-1], "usage": usage}).encode()
+        self._answer(200, engine.embeddings or body)
 
     def _pages(self) -> dict[str, Any]:
         engine, scenario = self._engine, self._engine.scenario
