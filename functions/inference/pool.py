@@ -24,7 +24,7 @@ from functions.inference.waking import Knock, Knocks
 from functions.inference.wire import all_busy, unavailable
 from functions.telemetry import log
 
-HOME_SLACK = 4  # a warm prefix cache is worth standing behind this many more requests
+HOME_SLACK = 16  # a warm prefix cache is worth so many more requests in the same batch, or a quarter of the places
 HASH_SLACK = 1  # where other processes would send it is worth this many: more would spoil the spread
 HOMES_KEPT = 20_000
 RANK: dict[NodeState, int] = {"warm": 0, "warming": 1, "cold": 2, "unreachable": 3}
@@ -47,6 +47,7 @@ class Ticket:
         "embeds",
         "failure",
         "is_trial",
+        "joined",
         "model",
         "node",
         "number",
@@ -68,6 +69,7 @@ class Ticket:
         self.is_trial = False
         self.failure: UpstreamError | None = None  # there is nothing left to wait for
         self.starts: dict[Knock, int] = {}  # those it waits or has waited for, since when (Unix milliseconds)
+        self.joined: list[Knock] = []  # those it waits for now
         self._stir = asyncio.Event()
 
     @property
@@ -186,8 +188,7 @@ class Pool:
 
     def leave(self, ticket: Ticket, outcome: Outcome = "none", after_s: float | None = None) -> None:
         """The place goes to the next; what the stay says about the node is remembered."""
-        for knock in ticket.starts:
-            self.knocks.leave(knock)
+        self._stop_waiting(ticket)
         node = ticket.node
         if node is None:
             if ticket in self._waiting:
@@ -250,6 +251,7 @@ class Pool:
 
     def _give(self, ticket: Ticket, node: Node) -> None:
         self._waiting.remove(ticket)
+        self._stop_waiting(ticket)
         node.take_place()
         ticket.node, ticket.placed_ms = node, self._clock()
         ticket.is_trial = self._breakers[node].admit()
@@ -287,7 +289,7 @@ class Pool:
     def _prefer(self, ticket: Ticket, ready: list[Node]) -> Node:
         least = min(node.outstanding for node in ready)
         home = self._homes.get(ticket.session_id)
-        if home in ready and home.outstanding <= least + HOME_SLACK:
+        if home in ready and home.outstanding <= least + min(HOME_SLACK, home.slots // 4):
             return home
         near = [node for node in ready if node.outstanding <= least + HASH_SLACK]
         return max(near, key=lambda node: _affinity(ticket.session_id, node))
@@ -312,10 +314,18 @@ class Pool:
     def _join(self, ticket: Ticket, knock: Knock) -> None:
         if knock not in ticket.starts:
             ticket.starts[knock] = self._clock()
+            ticket.joined.append(knock)
             knock.askers += 1
+
+    def _stop_waiting(self, ticket: Ticket) -> None:
+        """For the starts it has joined: it has a place, or has gone."""
+        while ticket.joined:
+            self.knocks.leave(ticket.joined.pop())
 
     def widen(self, ticket: Ticket) -> None:
         """Wake one node more when the queue stands still, or when a start takes longer than nine in ten before it."""
+        if ticket.node is not None or ticket.failure is not None:
+            return
         usable = self._usable(ticket)
         asleep = [n for n in usable if n.serverless and n.state == "cold" and not ticket.gave_up(n)]
         under_way = [knock for node in usable if (knock := self.knocks.find(node)) is not None]

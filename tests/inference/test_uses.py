@@ -158,13 +158,19 @@ async def test_of_two_starts_the_one_that_came_second_was_used_in_vain(
         now.now += 31
         await second.until_true(lambda: second.stats.refused >= 2)
         now.now += 9
+        second.gate.hold(8)
         second.wake()
+        await second.gate.reached()
+        await engine.until(open=0)  # nobody follows the first one any more
+        assert not nodes[0].is_knocked
+        now.now += 5
+        second.gate.release()
         await task
 
     at_40 = T0 + 40_000
     assert uses == [
         use(began_ms=None, ended_ms=at_40, was_cold=True),
-        use(node="second", asked_ms=T0 + 31_000, began_ms=at_40, ended_ms=at_40, was_cold=True),
+        use(node="second", asked_ms=T0 + 31_000, began_ms=at_40, ended_ms=at_40 + 5000, was_cold=True),
     ]
 
 
