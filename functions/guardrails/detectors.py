@@ -1,58 +1,30 @@
-"""Is there sensitive text at this place? Patterns and banned terms, asked one position at a time.
+"""Is there something at this place? Patterns, banned terms and hidden texts, asked one position at a time.
 
 `Detectors.next` says where something may begin; `Detectors.at` answers for one position: nothing, a `Hit`, or
-`UNDECIDED` when more text could change the answer. The answer for a position depends only on a few characters before
-it and at most HOLD_BACK_CHARS after it, never on how the text arrived: that is what lets a stream be filtered to the
-same result as the whole text. Works on the normalised view (view.py); knows nothing about actions or streams.
+`UNDECIDED` when more text could change the answer. The answer for a position depends only on LEFT_CHARS before it, on
+at most HOLD_BACK_CHARS after it, and, for markup, on whether it stands in a block of code; never on how the text
+arrived: that is what lets a stream be filtered to the same result as the whole text. Works on the normalised view
+(view.py); knows nothing about actions or streams.
 """
 
+import copy
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 
-import ahocorasick
-
-from functions.guardrails.patterns import ALNUM, CONTEXT_CHARS, Pattern, Run, partial, table
-from functions.guardrails.policy import BANNED, PII, SECRETS
-from functions.guardrails.view import view_of
+from functions.guardrails.hits import UNDECIDED, Answer, Hit, Undecided
+from functions.guardrails.leak import Hidden
+from functions.guardrails.markup import markup_patterns
+from functions.guardrails.patterns import ALNUM, Pattern, one_of, partial, table
+from functions.guardrails.policy import BANNED, HIDDEN, MARKUP, PII, SECRETS, MarkupPolicy
+from functions.guardrails.terms import Terms, fold_terms
 from functions.settings import HOLD_BACK_CHARS
 
 LEFT_CHARS = 128  # how far back a detector may look
 
-# What a find is worth: a checksum or a vendor's prefix is nearly proof, a phone number is a likely shape.
-_SCORES = {"phone": 0.8, "ip": 0.8, "email": 0.95}
-_ORDER = {kind: order for order, kind in enumerate((*SECRETS, *PII, BANNED))}
-
-# Scripts without spaces between words: a term may stand anywhere in them.
-_UNSPACED = (
-    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-_SPACED = rf"[^\W_{_UNSPACED}]"
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A match in the view. With a `run` it has only begun: it goes on as the run says."""
-
-    kind: str
-    start: int
-    end: int
-    run: Run | None = None
-    lead: int = 0  # characters at the start that may be shown
-
-    @property
-    def score(self) -> float:
-        return _SCORES.get(self.kind, 1.0)
-
-
-class Undecided:
-    """More text could change the answer."""
-
-
-UNDECIDED: Final = Undecided()
-Answer = Hit | Undecided | None
+_ORDER = {kind: order for order, kind in enumerate((*SECRETS, *PII, *MARKUP, HIDDEN, BANNED))}
+InCode = Callable[[], bool]
 
 
 class _Rule:
@@ -60,6 +32,7 @@ class _Rule:
 
     def __init__(self, pattern: Pattern) -> None:
         self.pattern, self.kind = pattern, pattern.kind
+        self.is_markup = pattern.kind in MARKUP
         self.check, self.run = pattern.check, pattern.run
         before, core, after = pattern.before, f"(?:{pattern.core})", pattern.after
         self.whole = re.compile(f"{before}(?P<lead>{pattern.lead}){core}" + (f"(?!{after})" if after else ""))
@@ -77,65 +50,7 @@ class _Rule:
 
     def _is_in_context(self, view: str, at: int) -> bool:
         context = self.pattern.context
-        return context is None or bool(context.search(view, max(0, at - CONTEXT_CHARS), at))
-
-
-class Terms:
-    """Banned terms: folded for case, width and diacritics; whole words where a script has spaces."""
-
-    def __init__(self, terms: Iterable[str]) -> None:
-        folded = {" ".join(fold_terms(view_of(term)[0]).split()) for term in terms} - {""}
-        self._trie = ahocorasick.Automaton(ahocorasick.STORE_LENGTH)
-        for term in folded:
-            self._trie.add_word(term)
-        self._longest = max(map(len, folded))
-        sizes: dict[str, set[int]] = {}
-        for term in folded:
-            sizes.setdefault(term[0], set()).add(len(term))
-        self._sizes = {first: sorted(found, reverse=True) for first, found in sizes.items()}
-        words = {term[0] for term in folded if re.match(_SPACED, term)}
-        parts = [f"(?<!{_SPACED}){_one_of(words)}", _one_of({term[0] for term in folded} - words)]
-        self._starts = re.compile("|".join(part for part in parts if not part.endswith("[]")))
-        self._word = re.compile(_SPACED)
-
-    def next(self, folded: str, at: int) -> int:
-        """The next place where a term stands, or is cut off by the end of the text."""
-        longest_prefix, end = self._trie.longest_prefix, len(folded)
-        for match in self._starts.finditer(folded, at):
-            start = match.start()
-            size = longest_prefix(folded[start : start + self._longest])
-            if start + size == end or self._term(folded, start, size):
-                return start
-        return end
-
-    def at(self, folded: str, at: int, final: bool) -> int | Undecided:
-        """The size of the longest term here, 0 for none."""
-        if not self._starts.match(folded, at):
-            return 0
-        size = self._trie.longest_prefix(folded[at : at + self._longest])
-        if at + size == len(folded) and not final:
-            return UNDECIDED
-        return self._term(folded, at, size)
-
-    def _term(self, folded: str, at: int, most: int) -> int:
-        """The size of the longest whole term here that has at most `most` characters."""
-        for size in self._sizes[folded[at]]:
-            if size <= most and folded[at : at + size] in self._trie and not self._goes_on(folded, at + size):
-                return size
-        return 0
-
-    def _goes_on(self, folded: str, end: int) -> bool:
-        return bool(self._word.match(folded, end - 1) and self._word.match(folded, end))
-
-
-def fold_terms(view: str) -> str:
-    """Of the same length as the view, so that offsets hold."""
-    folded = view.lower()
-    return folded.replace("\n", " ") if "\n" in folded else folded
-
-
-def _one_of(chars: Collection[str]) -> str:
-    return f"[{''.join(map(re.escape, sorted(chars)))}]"
+        return context is None or context(view, at)
 
 
 _ASCII = [chr(code) for code in range(128)]
@@ -153,15 +68,25 @@ class Detectors:
         *,
         terms: Iterable[str] = (),
         regions: tuple[str, ...] = ("US",),
+        markup: MarkupPolicy | None = None,
         blocking: Collection[str] = (),
     ) -> None:
         self.blocking = frozenset(blocking)
-        rules = [_Rule(pattern) for pattern in table(regions) if pattern.kind in kinds]
+        patterns = (*table(regions), *(markup_patterns(markup) if markup else ()))
+        rules = [_Rule(pattern) for pattern in patterns if pattern.kind in kinds]
+        self.has_markup = any(rule.is_markup for rule in rules)
+        self._hidden: Hidden | None = None
         terms = tuple(terms)
         self._terms = Terms(terms) if BANNED in kinds and terms else None
         self._trigger = _trigger(rules)
         self._rules = {char: _starting(rules, char) for char in _ASCII}
         self._all_rules = defaultdict(tuple, {char: (*runs, *others) for char, (runs, others) in self._rules.items()})
+
+    def with_hidden(self, hidden: Hidden) -> "Detectors":
+        """The same, and these hidden texts as well."""
+        found = copy.copy(self)
+        found._hidden = hidden
+        return found
 
     def merged(self, hit: Hit, other: Hit) -> Hit:
         """One span for two that overlap: nothing of either is shown, and the graver one gives the name."""
@@ -174,6 +99,8 @@ class Detectors:
     def next(self, view: str, folded: str, at: int) -> int:
         """The next place from `at` where something may begin, else the end of the view."""
         place = self.next_pattern(view, at)
+        if self._hidden:
+            place = min(place, self._hidden.next(view, at))
         return min(place, self._terms.next(folded, at)) if self._terms else place
 
     def next_pattern(self, view: str, at: int) -> int:
@@ -183,22 +110,27 @@ class Detectors:
     def next_term(self, folded: str, at: int) -> int:
         return self._terms.next(folded, at) if self._terms else len(folded)
 
-    def at(self, view: str, folded: str, at: int, final: bool) -> Answer:
+    def next_hidden(self, view: str, at: int) -> int:
+        return self._hidden.next(view, at) if self._hidden else len(view)
+
+    def at(self, view: str, folded: str, at: int, final: bool, in_code: InCode | None = None) -> Answer:
         runs, others = self._rules.get(view[at], _NO_RULES)
         limit = at + HOLD_BACK_CHARS
         waits = not final and len(view) < limit
         best: Hit | None = None
         for rule in runs:  # of several, the one that a stream is certain of first
             hit = rule.hit(view, at, limit)
-            if hit and (best is None or hit.end < best.end):
+            if hit and (best is None or hit.end < best.end) and not _is_exempt(rule, in_code):
                 best = hit
         if best:
             return self._covered(best, folded)
         if waits:
             for rule in self._all_rules[view[at]]:
-                if rule.begins(view, at):
+                if rule.begins(view, at) and not _is_exempt(rule, in_code):
                     return UNDECIDED
-        return self._longest(others, view, folded, at, limit, final)
+        if self._hidden and (answer := self._hidden.at(view, at, final)):
+            return answer
+        return self._longest(others, view, folded, at, limit, final, in_code)
 
     def _covered(self, hit: Hit, folded: str) -> Hit:
         """A lead in which a banned term may stand is not shown either."""
@@ -207,11 +139,24 @@ class Detectors:
             return replace(hit, lead=0)
         return hit
 
-    def _longest(self, rules: tuple[_Rule, ...], view: str, folded: str, at: int, limit: int, final: bool) -> Answer:
+    def _longest(
+        self,
+        rules: tuple[_Rule, ...],
+        view: str,
+        folded: str,
+        at: int,
+        limit: int,
+        final: bool,
+        in_code: InCode | None,
+    ) -> Answer:
         best: Hit | None = None
         for rule in rules:
             hit = rule.hit(view, at, limit)
-            if hit and (best is None or (hit.end, -_ORDER[hit.kind]) > (best.end, -_ORDER[best.kind])):
+            if (
+                hit
+                and not _is_exempt(rule, in_code)
+                and (best is None or (hit.end, -_ORDER[hit.kind]) > (best.end, -_ORDER[best.kind]))
+            ):
                 best = hit
         if self._terms:
             size = self._terms.at(folded, at, final)
@@ -222,14 +167,19 @@ class Detectors:
         return best
 
 
+def _is_exempt(rule: _Rule, in_code: InCode | None) -> bool:
+    """Nothing is rendered inside a block of code."""
+    return rule.is_markup and in_code is not None and in_code()
+
+
 class Places:
     """The places of one view where something may begin, in order. Does not search the same stretch twice."""
 
-    __slots__ = ("_detectors", "_folded", "_pattern", "_term", "_view")
+    __slots__ = ("_detectors", "_folded", "_hidden", "_pattern", "_term", "_view")
 
     def __init__(self, detectors: Detectors, view: str, folded: str) -> None:
         self._detectors, self._view, self._folded = detectors, view, folded
-        self._pattern = self._term = -1
+        self._pattern = self._term = self._hidden = -1
 
     def next(self, at: int) -> int:
         """The first place from `at` on; `at` must not go back."""
@@ -237,7 +187,9 @@ class Places:
             self._pattern = self._detectors.next_pattern(self._view, at)
         if self._term < at:
             self._term = self._detectors.next_term(self._folded, at)
-        return min(self._pattern, self._term)
+        if self._hidden < at:
+            self._hidden = self._detectors.next_hidden(self._view, at)
+        return min(self._pattern, self._term, self._hidden)
 
 
 def _starting(rules: list[_Rule], char: str) -> tuple[tuple[_Rule, ...], tuple[_Rule, ...]]:
@@ -257,10 +209,10 @@ def _trigger(rules: list[_Rule]) -> re.Pattern[str] | None:
     firsts = {char for found in (inside, anywhere) for chars in found.values() for char in chars}
     if not firsts:
         return None
-    parts = [rf"(?<={_one_of(chars)}){after}" for after, chars in inside.items()]
-    free = [rf"(?<={_one_of(chars)}){after}" for after, chars in anywhere.items()]
+    parts = [rf"(?<={one_of(chars)}){after}" for after, chars in inside.items()]
+    free = [rf"(?<={one_of(chars)}){after}" for after, chars in anywhere.items()]
     bounded = [rf"(?:(?<!{ALNUM}[\s\S])|(?<=\\[nrt][\s\S]))(?:{'|'.join(parts)})"] if parts else []
-    return re.compile(f"{_one_of(firsts)}(?:{'|'.join(bounded + free)})")
+    return re.compile(f"{one_of(firsts)}(?:{'|'.join(bounded + free)})")
 
 
 def _alternatives(rules: list[_Rule]) -> dict[str, set[str]]:
@@ -279,7 +231,7 @@ def _alternatives(rules: list[_Rule]) -> dict[str, set[str]]:
             else:
                 found.setdefault(follows, set()).add(char)
     for char, allowed in seconds.items():
-        found.setdefault(rf"(?:{_one_of(allowed)}|\Z)", set()).add(char)
+        found.setdefault(rf"(?:{one_of(allowed)}|\Z)", set()).add(char)
     return found
 
 

@@ -119,7 +119,7 @@ def evaluate(policy: Policy, folder: Path | None = None, *, half: Half | None = 
         if row.stage == "input":
             result = guard.check(row.text)
             return result.verdicts, result.blocked
-        shown = check_text(measured, row.text)
+        shown = check_text(measured, row.text, hidden=row.hidden)
         return shown.verdicts, shown.blocked
 
     return [figure for path in files for figure in _of_file(path, check, half)]
@@ -157,7 +157,8 @@ def _of_file(path: Path, check: Callable[[_Row], tuple[Sequence[Verdict], bool]]
 
 
 def _half(row_id: str) -> Half:
-    return "tune" if hashlib.sha256(row_id.encode()).digest()[-1] % 2 == 0 else "report"
+    # A byte of its own: data sets are themselves often split by the last one.
+    return "tune" if hashlib.sha256(row_id.encode()).digest()[5] % 2 == 0 else "report"
 
 
 def _judged(row: _Row, verdicts: Sequence[Verdict], is_blocked: bool) -> Iterable[tuple[str, Measure, bool, bool]]:

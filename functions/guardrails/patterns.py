@@ -8,6 +8,7 @@ It knows shapes, prefixes and what stands shortly before ("Fax: …"); whether a
 """
 
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from functions.guardrails.checks import (
@@ -31,7 +32,6 @@ NOT_INSIDE = rf"(?:(?<!{ALNUM})|(?<=\\[nrt]))"  # not inside a word; an escaped 
 _NOT_NUMBER = rf"{NOT_INSIDE}(?<![0-9]\.)"  # also not the fraction of a decimal
 _NUMBER_ENDS = rf"{ALNUM}|\.[0-9]"
 _GAP = "[ .-]"
-CONTEXT_CHARS = 32  # how far before a match its context may begin
 
 _ATOM = re.compile(
     r"(?P<frame>\(\?i?:|[()|*+?]|(?<=\))\{[\d,]+\})"
@@ -54,6 +54,10 @@ def _may_end(match: re.Match[str]) -> str:
         return match[0]
     fewer = f"{match['atom']}{{0,{match['most']}}}" if match["most"] else ""
     return rf"(?:{match[0]}|{fewer}\Z)"
+
+
+def one_of(chars: Collection[str]) -> str:
+    return f"[{''.join(map(re.escape, sorted(chars)))}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class Pattern:
     check: Check | None = None
     run: Run | None = None
     lead: str = ""  # stands before the core, belongs to the match, and is shown
-    context: re.Pattern[str] | None = None  # must stand before it, within CONTEXT_CHARS
+    context: Callable[[str, int], bool] | None = None  # of the view and the place: what must stand before it
 
 
 # -- the table ----------------------------------------------------------------------------------------------------
@@ -145,6 +149,10 @@ _PHONE_WORDS = re.compile(
 )
 
 
+def _follows_phone_word(view: str, at: int) -> bool:
+    return bool(_PHONE_WORDS.search(view, max(0, at - 32), at))
+
+
 def _passports() -> list[Pattern]:
     """The lines that machines read on passports and identity cards (ICAO 9303)."""
     before, after = rf"{NOT_INSIDE}(?<!<)", "[0-9A-Za-z<]"
@@ -179,7 +187,7 @@ def _other_pii(regions: tuple[str, ...]) -> list[Pattern]:
                 phone),
         Pattern("phone", rf"(?:\([0-9]|[0-9])(?:[ ()./-]{{0,2}}[0-9]){{6,13}}{extension}", r"(?:[0-9]|\([0-9])",
                 rf"{_NOT_NUMBER}(?<![0-9]-)(?<!\+)", rf"{_NUMBER_ENDS}|[ ./-][0-9]", spoken_phone,
-                context=_PHONE_WORDS),
+                context=_follows_phone_word),
         Pattern("ip", rf"{octet}(?:\.{octet}){{3}}", digit, not_ip, rf"{ALNUM}|\.[0-9]", is_ip),
         Pattern("ip", "[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]{1,34}(?:[0-9.]{1,11})?", "[0-9A-Fa-f]{1,4}:",
                 "(?<![0-9A-Za-z.])(?<![0-9A-Za-z:]:)", "[0-9A-Za-z:]", is_ip),
@@ -324,7 +332,7 @@ _LED = (
         before="",
         check=is_random,
         run=Run(re.compile("[0-9A-Za-z_~.-]*")),
-        context=re.compile(r"[0-9A-Za-z_~.]{3}\Z"),
+        context=lambda view, at: bool(re.fullmatch("[0-9A-Za-z_~.]{3}", view[max(0, at - 3) : at])),
     ),
 )
 

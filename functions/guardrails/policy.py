@@ -1,26 +1,27 @@
 """The guardrail policy: which rails are on, what they do, and what people read. Data, in one TOML file.
 
-`load_policy(None)` is the policy that ships (default.toml). A policy is frozen; its `version` is a hash of what it
-says, so a stored verdict names the rules it was made under. A mistake is a `PolicyError` that names the file, the
-line and what to do. It knows what rails exist (`PII`, `SECRETS`); it does not know how they find anything.
+`load_policy(None)` is the policy that ships (default.toml); strict.toml ships beside it. A policy is frozen; its
+`version` is a hash of what it says, so a stored verdict names the rules it was made under. A mistake is a
+`PolicyError` that names the file, the line and what to do. It knows what rails exist; it does not know how they find
+anything.
 """
 
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from functions.chat.messages import Stage
-from functions.errors import ParleyError
+from functions.guardrails.document import Document, PolicyError
 from functions.guardrails.view import view_of
 
 RailAction = Literal["block", "redact", "flag", "off"]
 Language = Literal["en", "zh"]
+OnFault = Literal["open", "closed"]
 
 PII = ("card", "iban", "cn_resident_id", "us_ssn", "passport", "phone", "ip", "email")
 SECRETS = (
@@ -41,19 +42,17 @@ SECRETS = (
     "vendor_key",  # some forty others with a fixed prefix, from Airtable to xAI: the list is in patterns.py
     "jwt",
 )
+MARKUP = ("script", "image", "html", "link")
+HIDDEN = "hidden_text"
 BANNED = "banned_term"
-RAILS = ("length", "pii", "secrets", "banned_terms")
+RAILS = ("length", "pii", "secrets", "banned_terms", "injection", "leak", "markup", "moderation", "custom")
 DEFAULT = Path(__file__).with_name("default.toml")
+STRICT = Path(__file__).with_name("strict.toml")
 TERM_CHARS = 80  # half the hold-back bound: a term and its neighbours always fit
 
 _ACTIONS: tuple[RailAction, ...] = ("block", "redact", "flag", "off")
 _LANGUAGES: tuple[Language, ...] = ("en", "zh")
-
-
-class PolicyError(ParleyError):
-    """The policy file is wrong; the message says where and what to do."""
-
-    code = "bad_policy"
+_HOST = re.compile(r"[0-9a-z](?:[0-9a-z-]*[0-9a-z])?(?:\.[0-9a-z](?:[0-9a-z-]*[0-9a-z])?)*")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +62,43 @@ class StagePolicy:
     actions: Mapping[str, RailAction]
     length: RailAction = "off"
     max_chars: int = 0
+    flag_at: float | None = None  # scores of injection, from 0 to 1; None: never
+    block_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MarkupPolicy:
+    """What counts as carrying data away. Hosts stand for themselves and their subdomains."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    image_chars: int = 1
+    link_chars: int = 48
+
+
+@dataclass(frozen=True, slots=True)
+class ModerationPolicy:
+    """How a guard model is asked, where one is deployed, and what its answers do."""
+
+    input: RailAction = "off"
+    output: RailAction = "off"
+    controversial: RailAction = "flag"  # what it calls neither safe nor unsafe
+    fail: OnFault = "closed"
+    timeout_ms: int = 2000
+    window_chars: int = 200
+    later_windows: Literal["hold", "show"] = "show"
+    final_check: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CustomRail:
+    """A validator of the operator's, by name: `module:Class`, or the name it is registered under."""
+
+    name: str
+    use: str
+    input: RailAction
+    output: RailAction
+    fail: OnFault
+    arguments: str  # JSON of its keyword arguments: a policy is hashable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,8 +107,13 @@ class Policy:
     output: StagePolicy
     terms: tuple[str, ...]
     phone_regions: tuple[str, ...]
+    markup: MarkupPolicy
+    moderation: ModerationPolicy
+    custom: tuple[CustomRail, ...]
     messages: Mapping[str, Mapping[Language, str]]
-    version: str
+    version: str = ""
+    warnings: tuple[str, ...] = ()  # rails that the default policy has and this one does not
+    files: tuple[Path, ...] = field(default=())
 
     def stage(self, stage: Stage) -> StagePolicy:
         return self.input if stage == "input" else self.output
@@ -82,138 +123,132 @@ class Policy:
 
 
 def rail_of(kind: str) -> str:
-    """The rail's name in verdicts: `pii.card`, `secrets.jwt`, `banned_terms`."""
-    if kind == BANNED:
-        return "banned_terms"
-    return f"pii.{kind}" if kind in PII else f"secrets.{kind}"
+    """The rail's name in verdicts: `pii.card`, `secrets.jwt`, `markup.image`, `leak`, `banned_terms`."""
+    if kind in {BANNED, HIDDEN}:
+        return "banned_terms" if kind == BANNED else "leak"
+    rail = "pii" if kind in PII else "markup" if kind in MARKUP else "secrets"
+    return f"{rail}.{kind}"
 
 
 def load_policy(path: Path | None) -> Policy:
     """The policy in `path`; what a file does not mention is as in the default policy."""
-    default = _Document.read(DEFAULT)
-    document = default if path is None else _Document.read(path)
-    return _Reader(document, default.data).policy()
+    default = Document.read(DEFAULT)
+    return _Reader(default if path is None else Document.read(path, default)).policy()
 
 
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """A parsed TOML file that can still say on which line a key stands."""
+class PolicyFile:
+    """A policy that follows its file, for development: `reloaded()` is asked now and then.
 
-    path: Path
-    source: str
-    data: dict[str, Any]  # TOML: any value; `_Reader` checks each
+        file = PolicyFile(path)
+        if changed := file.reloaded():   # a new Policy, or None
+            …
 
-    @classmethod
-    def read(cls, path: Path) -> "_Document":
-        try:
-            source = path.read_text(encoding="utf-8")
-            return cls(path, source, tomllib.loads(source))
-        except OSError as exc:
-            raise PolicyError(f"{path}: cannot read the policy: {exc.strerror or exc}") from exc
-        except UnicodeDecodeError as exc:
-            raise PolicyError(f"{path}: the policy must be UTF-8 text") from exc
-        except tomllib.TOMLDecodeError as exc:  # its message ends with the line and the column
-            raise PolicyError(f"{path}: not valid TOML: {exc}") from exc
+    A mistake in the file raises PolicyError once; until it is mended the old policy stays in force.
+    """
 
-    def line(self, table: str, key: str = "") -> int:
-        """The line of `key` under `[table]`, else of the table's header, else 1."""
-        header, found = "", 1
-        for number, text in enumerate(self.source.splitlines(), 1):
-            if match := re.match(r"\s*\[([^\]]+)\]", text):
-                header = match[1].replace(" ", "")
-                if header == table or (found == 1 and header.startswith(table)):
-                    found = number
-            name = re.match(r"\s*[\"']?([\w.-]+)[\"']?\s*=", text)
-            if name and key and ".".join(filter(None, (header, name[1]))) == f"{table}.{key}".strip("."):
-                return number
-        return found
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.policy = load_policy(path)
+        self._seen = self._stamps()
 
-    def error(self, table: str, key: str, what: str) -> PolicyError:
-        field = f"[{table}] {key}".strip() if table else key
-        return PolicyError(f"{self.path}, line {self.line(table, key)}: {field}: {what}")
+    def reloaded(self) -> Policy | None:
+        if (stamps := self._stamps()) == self._seen:
+            return None
+        self._seen = stamps
+        policy = load_policy(self._path)
+        is_new = policy.version != self.policy.version
+        self.policy = policy
+        self._seen = self._stamps()  # a file of terms may be a new one
+        return policy if is_new else None
+
+    def _stamps(self) -> list[tuple[int, int] | None]:
+        return [_stamp(path) for path in self.policy.files]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
 
 
 class _Reader:
     """Checks one document field by field; every complaint names its line."""
 
-    def __init__(self, document: _Document, default: dict[str, Any]) -> None:
-        self._doc, self._default = document, default
+    def __init__(self, document: Document) -> None:
+        self._doc = document
+        self._files = [document.path]
 
     def policy(self) -> Policy:
-        self._known("", {"input", "output", "banned_terms", "phone", "messages"})
-        stages = {stage: self._stage(stage) for stage in ("input", "output")}
-        terms, regions, messages = self._terms(), self._regions(), self._messages()
-        content = json.dumps(
-            [[dict(s.actions), s.length, s.max_chars] for s in stages.values()]
-            + [terms, regions, {rail: dict(texts) for rail, texts in messages.items()}],
-            sort_keys=True,
+        self._doc.known("", {"input", "output", "banned_terms", "phone", "markup", "moderation", "custom", "messages"})
+        policy = Policy(
+            input=self._input(),
+            output=self._output(),
+            terms=self._terms(),
+            phone_regions=self._regions(),
+            markup=self._markup(),
+            moderation=self._moderation(),
+            custom=tuple(self._custom(name) for name in self._doc.table("custom")),
+            messages=self._messages(),
         )
-        version = hashlib.sha256(content.encode()).hexdigest()[:12]
-        return Policy(stages["input"], stages["output"], terms, regions, messages, version)
+        version = hashlib.sha256(json.dumps(_plain(policy), sort_keys=True).encode()).hexdigest()[:12]
+        return Policy(
+            **{
+                f.name: getattr(policy, f.name)
+                for f in fields(policy)
+                if f.name not in {"version", "warnings", "files"}
+            },
+            version=version,
+            warnings=tuple(self._warnings(policy)),
+            files=tuple(self._files),
+        )
 
-    def _table(self, table: str) -> dict[str, Any]:
-        """The table as written; {} when absent."""
-        value: Any = self._doc.data
-        path: list[str] = []
-        for part in filter(None, table.split(".")):
-            value = value.get(part, {})
-            if not isinstance(value, dict):
-                what = f"must be a table: write [{'.'.join((*path, part))}] and the fields below it"
-                raise self._doc.error(".".join(path), part, what)
-            path.append(part)
-        return cast("dict[str, Any]", value)
-
-    def _fallback(self, table: str, key: str) -> Any:  # TOML: any value, and the default file is ours
-        value: Any = self._default
-        for part in table.split("."):
-            value = value[part]
-        return value.get(key)
-
-    def _known(self, table: str, fields: set[str]) -> dict[str, Any]:
-        values = self._table(table)
-        for key in values:
-            if key not in fields:
-                raise self._doc.error(table, key, f"unknown; use one of: {', '.join(sorted(fields))}")
-        return values
+    # -- stages -----------------------------------------------------------------------------------------------
 
     def _action(self, table: str, key: str, allowed: tuple[RailAction, ...] = _ACTIONS) -> RailAction:
-        value = self._table(table).get(key, self._fallback(table, key))
-        if value not in allowed:
-            raise self._doc.error(table, key, f"{value!r} is not an action here; use one of: {', '.join(allowed)}")
-        return cast("RailAction", value)
+        return cast("RailAction", self._doc.choice(table, key, allowed))
 
-    def _stage(self, stage: str) -> StagePolicy:
-        rails = {"pii", "secrets", "banned_terms"} | ({"length"} if stage == "input" else set())
-        self._known(stage, rails)
-        self._known(f"{stage}.pii", set(PII))
-        self._known(f"{stage}.banned_terms", {"action"})
+    def _input(self) -> StagePolicy:
+        self._doc.known("input", {"pii", "secrets", "banned_terms", "length", "injection"})
+        self._doc.known("input.length", {"action", "max_chars"})
+        self._doc.known("input.injection", {"flag_at", "block_at"})
+        flag_at, block_at = (self._doc.share("input.injection", key) for key in ("flag_at", "block_at"))
+        return StagePolicy(
+            MappingProxyType(self._types("input")),
+            length=self._action("input.length", "action", ("block", "flag", "off")),
+            max_chars=self._doc.whole("input.length", "max_chars", 1, 10_000_000),
+            flag_at=flag_at,
+            block_at=block_at,
+        )
+
+    def _output(self) -> StagePolicy:
+        self._doc.known("output", {"pii", "secrets", "banned_terms", "leak", "markup"})
+        self._doc.known("output.leak", {"action"})
+        self._doc.known("output.markup", set(MARKUP))
+        actions = self._types("output")
+        actions |= {kind: self._action("output.markup", kind) for kind in MARKUP}
+        actions[HIDDEN] = self._action("output.leak", "action")
+        return StagePolicy(MappingProxyType(actions))
+
+    def _types(self, stage: str) -> dict[str, RailAction]:
+        self._doc.known(f"{stage}.pii", set(PII))
+        self._doc.known(f"{stage}.banned_terms", {"action"})
         actions = {kind: self._action(f"{stage}.pii", kind) for kind in PII}
         actions |= self._secrets(f"{stage}.secrets")
         actions[BANNED] = self._action(f"{stage}.banned_terms", "action")
-        frozen = MappingProxyType(actions)
-        return StagePolicy(frozen, *self._length()) if stage == "input" else StagePolicy(frozen)
+        return actions
 
     def _secrets(self, table: str) -> dict[str, RailAction]:
-        own = self._known(table, {"all", *SECRETS})
+        own = self._doc.known(table, {"all", *SECRETS})
         every = self._action(table, "all")
         return {kind: self._action(table, kind) if kind in own else every for kind in SECRETS}
 
-    def _length(self) -> tuple[RailAction, int]:
-        values = self._known("input.length", {"action", "max_chars"})
-        most = values.get("max_chars", self._fallback("input.length", "max_chars"))
-        if type(most) is not int or most < 1:
-            raise self._doc.error("input.length", "max_chars", f"{most!r} must be a whole number above 0")
-        return self._action("input.length", "action", ("block", "flag", "off")), most
-
-    def _strings(self, table: str, key: str) -> tuple[str, ...]:
-        value = self._table(table).get(key, self._fallback(table, key))
-        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-            raise self._doc.error(table, key, 'must be a list of strings, e.g. ["one", "two"]')
-        return tuple(value)
+    # -- what the rails look for ------------------------------------------------------------------------------
 
     def _terms(self) -> tuple[str, ...]:
-        values = self._known("banned_terms", {"terms", "file"})
-        terms = self._strings("banned_terms", "terms")
+        values = self._doc.known("banned_terms", {"terms", "file"})
+        terms = self._doc.strings("banned_terms", "terms")
         for term in terms:
             if problem := _term_problem(term):
                 raise self._doc.error("banned_terms", "terms", problem)
@@ -225,6 +260,7 @@ class _Reader:
         if not isinstance(name, str):
             raise self._doc.error("banned_terms", "file", "must be a path in quotes")
         path = self._doc.path.parent / name
+        self._files.append(path)
         try:
             lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, UnicodeDecodeError) as exc:
@@ -235,24 +271,99 @@ class _Reader:
         return [line for line in lines if line and not line.startswith("#")]
 
     def _regions(self) -> tuple[str, ...]:
-        self._known("phone", {"regions"})
-        regions = self._strings("phone", "regions")
+        self._doc.known("phone", {"regions"})
+        regions = self._doc.strings("phone", "regions")
         for region in regions:
             if not re.fullmatch("[A-Z]{2}", region):
                 raise self._doc.error("phone", "regions", f"{region!r} must be a country code of two capitals")
         return regions
 
+    def _markup(self) -> MarkupPolicy:
+        self._doc.known("markup", {"allowed_hosts", "image_chars", "link_chars"})
+        hosts = tuple(host.lower() for host in self._doc.strings("markup", "allowed_hosts"))
+        for host in hosts:
+            if not _HOST.fullmatch(host):
+                what = f'{host!r} must be the name of a host, without https:// and path, e.g. "img.example.org"'
+                raise self._doc.error("markup", "allowed_hosts", what)
+        image_chars = self._doc.whole("markup", "image_chars", 0, 24)
+        return MarkupPolicy(hosts, image_chars, self._doc.whole("markup", "link_chars", 1, 120))
+
+    def _moderation(self) -> ModerationPolicy:
+        table, doc = "moderation", self._doc
+        doc.known(table, {f.name for f in fields(ModerationPolicy)})
+        final = doc.value(table, "final_check")
+        if not isinstance(final, bool):
+            raise doc.error(table, "final_check", f"{final!r} must be true or false")
+        acts: tuple[RailAction, ...] = ("block", "flag", "off")
+        return ModerationPolicy(
+            input=self._action(table, "input", acts),
+            output=self._action(table, "output", acts),
+            controversial=self._action(table, "controversial", acts),
+            fail=cast("OnFault", doc.choice(table, "fail", ("open", "closed"))),
+            timeout_ms=doc.whole(table, "timeout_ms", 50, 60_000),
+            window_chars=doc.whole(table, "window_chars", 40, 4000),
+            later_windows=cast("Literal['hold', 'show']", doc.choice(table, "later_windows", ("hold", "show"))),
+            final_check=final,
+        )
+
+    def _custom(self, name: str) -> CustomRail:
+        table = f"custom.{name}"
+        values = self._doc.known(table, {"use", "input", "output", "fail", "arguments"})
+        if not re.fullmatch("[a-z][a-z0-9_]*", name):
+            raise self._doc.error("custom", name, "the name may have small letters, digits and _")
+        if not re.fullmatch(r"[\w.]+:\w+|[\w.-]+/[\w.-]+", str(values.get("use", ""))):
+            raise self._doc.error(table, "use", 'must be "module:Class" or the registered name "who/what"')
+        arguments = values.get("arguments", {})
+        try:
+            written = json.dumps(arguments, sort_keys=True)
+        except TypeError as exc:
+            raise self._doc.error(table, "arguments", f"must hold plain values: {exc}") from exc
+        if not isinstance(arguments, dict):
+            raise self._doc.error(table, "arguments", "must be a table, e.g. { least = 3 }")
+
+        def choice(key: str, default: str, allowed: tuple[str, ...]) -> str:
+            return self._doc.choice(table, key, allowed) if key in values else default
+
+        return CustomRail(
+            name,
+            values["use"],
+            cast("RailAction", choice("input", "off", _ACTIONS)),
+            cast("RailAction", choice("output", "off", _ACTIONS)),
+            cast("OnFault", choice("fail", "closed", ("open", "closed"))),
+            written,
+        )
+
     def _messages(self) -> Mapping[str, Mapping[Language, str]]:
-        self._known("messages", set(RAILS))
+        self._doc.known("messages", set(RAILS))
         return MappingProxyType({rail: self._message(f"messages.{rail}") for rail in RAILS})
 
     def _message(self, table: str) -> Mapping[Language, str]:
-        values = self._known(table, set(_LANGUAGES))
-        texts = {language: values.get(language, self._fallback(table, language)) for language in _LANGUAGES}
-        for language, text in texts.items():
-            if not isinstance(text, str) or not text.strip():
-                raise self._doc.error(table, language, "must be a sentence in quotes")
-        return MappingProxyType(texts)
+        self._doc.known(table, set(_LANGUAGES))
+        return MappingProxyType({language: self._doc.sentence(table, language) for language in _LANGUAGES})
+
+    def _warnings(self, policy: Policy) -> list[str]:
+        """What is off here and on in the policy that ships."""
+        if self._doc.data is self._doc.default:
+            return []
+        default = load_policy(None)
+        found = []
+        for name, mine, theirs in (("input", policy.input, default.input), ("output", policy.output, default.output)):
+            off = [k for k, action in mine.actions.items() if action == "off" and theirs.actions[k] != "off"]
+            found += [f"{name}: {rail_of(kind)} is off" for kind in off]
+            if mine.length == "off" and theirs.length != "off":
+                found.append(f"{name}: length is off")
+            if mine.flag_at is None and mine.block_at is None and theirs.flag_at is not None:
+                found.append(f"{name}: injection is off")
+        return found
+
+
+def _plain(value: object) -> Any:
+    """What a policy says, as JSON has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return [_plain(getattr(value, f.name)) for f in fields(value)]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
 
 
 def _term_problem(term: str) -> str:

@@ -13,8 +13,9 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from functions.guardrails.detectors import LEFT_CHARS, UNDECIDED, Answer, Detectors, Hit, Places, Undecided
-from functions.guardrails.patterns import Run
+from functions.guardrails.detectors import LEFT_CHARS, Detectors, InCode, Places
+from functions.guardrails.hits import UNDECIDED, Answer, Hit, Runs, Undecided
+from functions.guardrails.markup import Fences
 from functions.guardrails.view import INVISIBLE_RUN, one_to_one, view_of
 from functions.settings import HOLD_BACK_CHARS
 
@@ -32,6 +33,12 @@ class Span:
     end: int
     score: float
     digest: str
+
+
+def digest_of(text: str, key: bytes) -> str:
+    """Of a whole text, as of a span: the same under the same key, and of no use for guessing."""
+    seen = view_of(text)[0].encode("utf-8", "surrogatepass")
+    return hmac.new(key, seen, hashlib.sha256).hexdigest()[:DIGEST]
 
 
 def placeholder(kind: str) -> str:
@@ -61,6 +68,9 @@ class Scanner:
         self._origin: list[int] | None = None  # None: the view has one character for each raw one
         self._offset = len(prior)  # of _raw in the whole text
         self._open: _Open | None = None
+        self._fences = Fences() if detectors.has_markup else None
+        if self._fences:
+            self._fences.feed(prior)
         self.found: list[Span] = []
         self.blocked = False
 
@@ -85,6 +95,8 @@ class Scanner:
             if self._detectors.next(seen, self._detectors.fold(seen), len(self._left)) == len(seen):
                 self._left, self._invisible = seen[-LEFT_CHARS:], 0
                 self._offset += len(text)
+                if self._fences:
+                    self._fences.feed(text)
                 return text
         self._append(text, view)
         return self._advance(final=False)
@@ -141,6 +153,8 @@ class Scanner:
             else:
                 text, more = self._step(final)
             shown.append(text)
+            if self._fences and text:
+                self._fences.feed(text)
             if not more:
                 break
         return "".join(shown)
@@ -153,9 +167,10 @@ class Scanner:
         places = Places(detectors, view, folded)
         at = places.next(left)
         while at < len(view):
-            answer = detectors.at(view, folded, at, final)
+            in_code = self._in_code(at - left)
+            answer = detectors.at(view, folded, at, final, in_code)
             if isinstance(answer, Hit):
-                answer = self._merge(answer, view, folded, final)
+                answer = self._merge(answer, view, folded, final, in_code)
             if isinstance(answer, Undecided):
                 break
             if isinstance(answer, Hit):
@@ -163,14 +178,19 @@ class Scanner:
             at = places.next(at + 1)
         return self._take(self._raw_at(at - left)), False
 
-    def _merge(self, hit: Hit, view: str, folded: str, final: bool) -> Answer:
+    def _in_code(self, index: int) -> InCode | None:
+        """Whether view character `index` stands in a block of code; asked only where there is markup."""
+        fences = self._fences
+        return (lambda: fences.has_code_after(self._raw[: self._raw_at(index)])) if fences else None
+
+    def _merge(self, hit: Hit, view: str, folded: str, final: bool, in_code: InCode | None) -> Answer:
         """With everything that begins inside it. A chain longer than the hold-back bound is cut there."""
         at = hit.start
         while not hit.run and at < hit.start + HOLD_BACK_CHARS:
             at = self._detectors.next(view, folded, at + 1)
             if at >= hit.end:
                 return hit
-            answer = self._detectors.at(view, folded, at, final)
+            answer = self._detectors.at(view, folded, at, final, in_code)
             if isinstance(answer, Undecided):
                 return UNDECIDED
             if answer:
@@ -196,7 +216,7 @@ class Scanner:
             index -= 1
         return index
 
-    def _drop(self, match: _Open, run: Run, final: bool) -> tuple[str, bool]:
+    def _drop(self, match: _Open, run: Runs, final: bool) -> tuple[str, bool]:
         """Forget what belongs to the open match; at its end, release the placeholder."""
         size, has_ended = run.follow(self._view, final)
         match.digest.update(self._view[:size].encode("utf-8", "surrogatepass"))

@@ -1,6 +1,6 @@
 """The output rails: text of the model goes in as it comes, text that may be shown comes out.
 
-    rails = OutputFilter(policy, prior=text_already_released)
+    rails = OutputFilter(policy, prior=text_already_released, hidden=(system_prompt,))
     for token in tokens:
         show(rails.push(token))       # '' while something may be beginning
     show(rails.finish())
@@ -15,21 +15,22 @@ may be beginning: a few characters of ordinary text, at most HOLD_BACK_CHARS. `c
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from functions.chat.messages import Action, Stage, Verdict
 from functions.guardrails.detectors import Detectors
-from functions.guardrails.policy import Language, Policy, RailAction, rail_of
+from functions.guardrails.leak import Hidden
+from functions.guardrails.policy import HIDDEN, Language, Policy, RailAction, rail_of
 from functions.guardrails.scanner import Scanner, Span
 
 # Digests tell whether two finds are the same text without keeping it. Without a key of the operator's they compare
 # within one process only.
 PROCESS_KEY = secrets.token_bytes(32)
 
-_DONE: dict[RailAction, Action] = {"block": "blocked", "redact": "redacted", "flag": "flagged"}
+DONE: dict[RailAction, Action] = {"block": "blocked", "redact": "redacted", "flag": "flagged"}
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _HAN = re.compile("[\u3400-\u9fff]")
 
@@ -55,25 +56,47 @@ def language_of(text: str) -> Language:
     return "zh" if _HAN.search(text) else "en"
 
 
-@lru_cache(maxsize=16)  # policies compare by identity: one entry a loaded policy and stage
-def detectors_of(policy: Policy, stage: Stage) -> tuple[Detectors | None, Detectors | None]:
-    """The detectors that change the text, and those that only take note."""
+@lru_cache(maxsize=24)  # policies compare by identity: one entry a loaded policy and stage
+def detectors_of(policy: Policy, stage: Stage, is_rendered: bool = True) -> tuple[Detectors | None, Detectors | None]:
+    """The detectors that change the text, and those that only take note. Markup matters only in what is rendered."""
     actions = policy.stage(stage).actions
     acting = {kind for kind, action in actions.items() if action in {"block", "redact"}}
     noting = {kind for kind, action in actions.items() if action == "flag"}
     blocking = {kind for kind, action in actions.items() if action == "block"}
     built = [
-        Detectors(kinds, terms=policy.terms, regions=policy.phone_regions, blocking=blocking & kinds) if kinds else None
+        Detectors(
+            kinds,
+            terms=policy.terms,
+            regions=policy.phone_regions,
+            markup=policy.markup if is_rendered else None,
+            blocking=blocking & kinds,
+        )
+        if kinds
+        else None
         for kinds in (acting, noting)
     ]
     return built[0], built[1]
+
+
+def _watching(
+    policy: Policy, stage: Stage, hidden: tuple[str, ...], is_rendered: bool
+) -> tuple[Detectors | None, Detectors | None]:
+    """The detectors, and the hidden texts with those that do what the policy says about them."""
+    acting, noting = detectors_of(policy, stage, is_rendered)
+    action = policy.stage(stage).actions.get(HIDDEN, "off")
+    if action == "off" or not hidden or not (texts := Hidden.of(hidden)):
+        return acting, noting
+    if action == "flag":
+        return acting, noting and noting.with_hidden(texts)
+    return acting and acting.with_hidden(texts), noting
 
 
 class OutputFilter:
     """The rails of one text. Not for two threads at once; a policy's compiled rails are shared by all filters.
 
     `prior` is the text already released of a run that is being continued: left context for what comes, and the
-    origin of the offsets in the verdicts. `language` is the language of the messages; by default that of the text.
+    origin of the offsets in the verdicts. `hidden` are the texts that must not be repeated, and `is_rendered` says that
+    somebody may render the text as Markdown. `language` is that of the messages; by default that of the text.
     """
 
     def __init__(
@@ -81,12 +104,14 @@ class OutputFilter:
         policy: Policy,
         *,
         prior: str = "",
+        hidden: Sequence[str] = (),
         stage: Stage = "output",
         key: bytes = PROCESS_KEY,
         language: Language | None = None,
+        is_rendered: bool = True,
         goes_on: bool = False,  # past what blocks: for whole texts, where the caller decides
     ) -> None:
-        acting, noting = detectors_of(policy, stage)
+        acting, noting = _watching(policy, stage, tuple(hidden), is_rendered)
         self._policy, self._stage, self._language = policy, stage, language
         self._acts = Scanner(acting, key=key, prior=prior, goes_on=goes_on) if acting else None
         self._notes = Scanner(noting, key=key, prior=prior) if noting else None
@@ -152,7 +177,7 @@ class OutputFilter:
                 Verdict(
                     stage=self._stage,
                     rail=rail,
-                    action=_DONE[actions[span.kind]],
+                    action=DONE[actions[span.kind]],
                     message=self._policy.message(rail, language),
                     policy=self._policy.version,
                     start=span.start,
@@ -164,9 +189,19 @@ class OutputFilter:
         found.clear()
 
 
-def check_text(policy: Policy, text: str, *, stage: Stage = "output", key: bytes = PROCESS_KEY) -> TextResult:
+def check_text(
+    policy: Policy,
+    text: str,
+    *,
+    stage: Stage = "output",
+    hidden: Sequence[str] = (),
+    is_rendered: bool = True,
+    key: bytes = PROCESS_KEY,
+) -> TextResult:
     """The rails on a whole text. For the output stage: what a stream of it would have shown."""
-    rails = OutputFilter(policy, stage=stage, key=key, language=language_of(text))
+    rails = OutputFilter(
+        policy, stage=stage, hidden=hidden, key=key, language=language_of(text), is_rendered=is_rendered
+    )
     shown = rails.push(text) + rails.finish()
     return TextResult(shown, rails.blocked, tuple(rails.verdicts))
 
@@ -180,17 +215,21 @@ def check_input(policy: Policy, text: str, *, key: bytes = PROCESS_KEY) -> TextR
     return TextResult(shown, any(verdict.action == "blocked" for verdict in verdicts), tuple(verdicts))
 
 
-def check_json(policy: Policy, value: Any, *, stage: Stage = "output", key: bytes = PROCESS_KEY) -> JsonResult:
+def check_json(
+    policy: Policy, value: Any, *, stage: Stage = "output", hidden: Sequence[str] = (), key: bytes = PROCESS_KEY
+) -> JsonResult:
     """The rails on every string and number of a JSON value, such as tool calls. Strings that hold JSON themselves (the
-    arguments of a call) are opened, so that an escape cannot hide anything and a redaction cannot break them."""
+    arguments of a call) are opened, so that an escape cannot hide anything and a redaction cannot break them. Nobody
+    renders it, so an address with a query stays what it is."""
     verdicts: list[Verdict] = []
-    changed = _checked(value, lambda text: _collect(check_text(policy, text, stage=stage, key=key), verdicts))
+
+    def check(text: str) -> str:
+        result = check_text(policy, text, stage=stage, hidden=hidden, is_rendered=False, key=key)
+        verdicts.extend(result.verdicts)
+        return result.text
+
+    changed = _checked(value, check)
     return JsonResult(changed, any(verdict.action == "blocked" for verdict in verdicts), tuple(verdicts))
-
-
-def _collect(result: TextResult, verdicts: list[Verdict]) -> str:
-    verdicts.extend(result.verdicts)
-    return result.text
 
 
 def _checked(value: Any, check: Callable[[str], str]) -> Any:

@@ -1,15 +1,18 @@
-"""The input rails: guardrails-ai validators around our detectors, composed in one Guard.
+"""The input rails: guardrails-ai validators around our detectors, and the operator's own, composed in one Guard.
 
     guard = build_input_guard(policy)     # once a process: it imports guardrails-ai, which takes about a second
     result = guard.check(text)            # about a millisecond of CPU; from any thread
 
+    guard = build_window_guard(policy)    # the operator's own validators on finished windows of an answer
+
 It promises that nothing leaves the process or is written down: the library's telemetry, tracing and history are off
 (`_quiet_library` says how and why), and no text of one caller can appear in the result of another: a call has
 its Guard to itself, and its finds travel in its own metadata. The Guard only ever validates whole texts; streams are
-stream.py's. A further guardrails-ai validator takes its place in `_compose`.
+stream.py's. The operator's validators come last, and see what the others left.
 """
 
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -21,10 +24,13 @@ from types import ModuleType
 from typing import Any, get_args
 
 from functions.chat.messages import Stage, Verdict
+from functions.guardrails.custom import custom_rails
+from functions.guardrails.finds import FINDS, Finds, note
+from functions.guardrails.injection import load_rules
 from functions.guardrails.policy import Policy
 from functions.guardrails.stream import PROCESS_KEY, check_input, detectors_of, language_of
 
-_FINDS = "parley"  # where our validators put what they found, in the metadata of the call
+_logger = logging.getLogger("parley")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +40,6 @@ class InputResult:
     text: str
     blocked: bool
     verdicts: tuple[Verdict, ...]
-
-
-@dataclass(slots=True)
-class _Finds:
-    """One call's finds. Never shared between calls."""
-
-    verdicts: list[Verdict]
-    blocked: bool = False
 
 
 class InputGuard:
@@ -63,46 +61,66 @@ class InputGuard:
     def check(self, text: str) -> InputResult:
         if not text:
             return InputResult(text, False, ())
-        finds = _Finds([])
+        finds = Finds([])
         # When every validator passes, the Guard would give the text back as it is; and what it does around them costs
         # twenty times as much as they do.
         if self._validators and all(
-            validator.validate(text, {_FINDS: finds}).outcome == "pass" for validator in self._validators
+            validator.validate(text, {FINDS: finds}).outcome == "pass" for validator in self._validators
         ):
             return _result(text, finds)
-        finds = _Finds([])
+        finds = Finds([])
         outcome = self._validate(text, finds)
         # A validator that did not come from us says no without a find of its own: the text stays here.
         passed = outcome.validation_passed and isinstance(outcome.validated_output, str)
         return _result(outcome.validated_output if passed else text, finds, refused=not passed)
 
-    def _validate(self, text: str, finds: _Finds) -> Any:  # guardrails.ValidationOutcome
+    def _validate(self, text: str, finds: Finds) -> Any:  # guardrails.ValidationOutcome
         try:
             guard = self._idle.pop()  # atomic: two threads never get the same
         except IndexError:
             guard = self._build()
         try:
-            return guard.validate(text, metadata={_FINDS: finds})
+            return guard.validate(text, metadata={FINDS: finds})
         finally:
             guard.history.clear()  # it would keep the text, and everything else of the call
             self._idle.append(guard)
 
 
-def _result(text: str, finds: _Finds, *, refused: bool = False) -> InputResult:
+def _result(text: str, finds: Finds, *, refused: bool = False) -> InputResult:
     """The verdict that blocked is the last."""
     finds.verdicts.sort(key=lambda verdict: verdict.action == "blocked")
     return InputResult(text, finds.blocked or refused, tuple(finds.verdicts))
 
 
 def build_input_guard(policy: Policy, *, key: bytes = PROCESS_KEY) -> InputGuard:
-    """Import guardrails-ai, quietly, and compose the Guard. Slow: call it at start-up. `key` is for the digests."""
+    """Import guardrails-ai, quietly, and compose the Guard. Slow: call it at start-up. `key` is for the digests.
+
+    Says which rails the policy has turned off. Raises PolicyError when a rail of the operator's own cannot be loaded.
+    """
+    for warning in policy.warnings:
+        _logger.warning("policy.rail_off", extra={"fields": {"rail": warning, "policy": policy.version}})
     for stage in get_args(Stage):
         detectors_of(policy, stage)  # compiled once a process: not in the first message
+    if _scores(policy):
+        load_rules()
     library = _quiet_library()
-    validators = _compose(library, policy, key)
+    return _guard(
+        library, "parley-input", [*_compose(library, policy, key), *custom_rails(library, policy, "input", key)]
+    )
 
+
+def build_window_guard(policy: Policy, *, key: bytes = PROCESS_KEY) -> InputGuard | None:
+    """The operator's own rails for finished windows of an answer; None when the policy has none. A window is a stretch
+    of text that is complete in itself, such as a sentence or the whole answer. Raises PolicyError, as above."""
+    if all(rail.output == "off" for rail in policy.custom):
+        return None
+    library = _quiet_library()
+    return _guard(library, "parley-window", custom_rails(library, policy, "output", key))
+
+
+def _guard(library: ModuleType, name: str, validators: list[Any]) -> InputGuard:  # guardrails.Validator
     def build() -> Any:
-        guard = library.Guard(name="parley-input", history_max_length=1, use_server=False)
+        guard = library.Guard(name=name, history_max_length=1, use_server=False)
         guard.configure(allow_metrics_collection=False)
         return guard.use(*validators)
 
@@ -125,15 +143,19 @@ def _compose(library: ModuleType, policy: Policy, key: bytes) -> list[Any]:  # g
             result = check_input(policy, value, key=key)
             return _answer(library, value, result.text, metadata, result.blocked, result.verdicts)
 
-    return [Length(on_fail=library.OnFailAction.FIX), Rails(on_fail=library.OnFailAction.FIX)]
+    @library.register_validator(name="parley/injection", data_type="string")
+    class Injection(library.Validator):  # type: ignore[misc, name-defined]
+        def _validate(self, value: str, metadata: dict[str, Any]) -> Any:
+            return _answer(library, value, value, metadata, *_injected(policy, value))
+
+    fix = library.OnFailAction.FIX
+    return [Length(on_fail=fix), *([Injection(on_fail=fix)] if _scores(policy) else []), Rails(on_fail=fix)]
 
 
 def _answer(
     library: ModuleType, text: str, fixed: str, metadata: dict[str, Any], blocked: bool, verdicts: tuple[Verdict, ...]
 ) -> Any:  # guardrails.validators' PassResult or FailResult
-    finds: _Finds = metadata[_FINDS]
-    finds.verdicts.extend(verdicts)
-    finds.blocked = finds.blocked or blocked
+    note(metadata, verdicts, blocked)
     types = library.validator_base
     if fixed == text:
         return types.PassResult()
@@ -153,6 +175,29 @@ def _too_long(policy: Policy, text: str) -> tuple[bool, tuple[Verdict, ...]]:
         policy=policy.version,
         start=stage.max_chars,
         end=len(text),
+    )
+    return blocked, (verdict,)
+
+
+def _scores(policy: Policy) -> bool:
+    return (policy.input.flag_at, policy.input.block_at) != (None, None)
+
+
+def _injected(policy: Policy, text: str) -> tuple[bool, tuple[Verdict, ...]]:
+    stage = policy.input
+    found = load_rules().score(text)
+    blocked = stage.block_at is not None and found.value >= stage.block_at
+    if not found.value or not (blocked or (stage.flag_at is not None and found.value >= stage.flag_at)):
+        return False, ()
+    verdict = Verdict(
+        stage="input",
+        rail="injection",
+        action="blocked" if blocked else "flagged",
+        message=policy.message("injection", language_of(text)),
+        policy=policy.version,
+        start=0,
+        end=len(text),
+        score=found.value,
     )
     return blocked, (verdict,)
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.guardrails.detectors import Detectors, Undecided
+from functions.guardrails.detectors import Detectors
+from functions.guardrails.hits import Undecided
 from functions.guardrails.patterns import partial
 from functions.guardrails.policy import BANNED, PII, SECRETS
 from functions.guardrails.scanner import find

@@ -70,7 +70,7 @@ def test_terms_come_from_the_file_beside_the_policy(tmp_path: Path) -> None:
     [
         ('[output.pii]\ncard = "redact"\nemial = "off"\n', 3, ["[output.pii] emial", "unknown", "email"]),
         ('\n[output.pii]\ncard = "delete"\n', 3, ["[output.pii] card", "'delete'", "block, redact, flag, off"]),
-        ("[input.length]\n# long\nmax_chars = -5\n", 3, ["max_chars", "above 0"]),
+        ("[input.length]\n# long\nmax_chars = -5\n", 3, ["max_chars", "from 1 to"]),
         ("[input.length]\nmax_chars = true\n", 2, ["max_chars"]),
         ('[input.length]\naction = "redact"\n', 2, ["action", "block, flag, off"]),
         ('[output.length]\naction = "block"\n', 1, ["[output] length", "unknown"]),

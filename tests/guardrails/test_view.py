@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from functions.guardrails.detectors import fold_terms
+from functions.guardrails.terms import fold_terms
 from functions.guardrails.view import INVISIBLE_RUN, fold, one_to_one, view_of
 
 
