@@ -30,6 +30,7 @@ from functions.guardrails.view import letters_of, one_to_one, view_of
 
 RULES = Path(__file__).with_name("injection.toml")
 _DECODED_CHARS = 4096  # of hidden text, at most
+_JOINED_CHARS = 5  # a shorter word stands inside others by chance
 
 _APOSTROPHE = re.compile("['’‘`´]")
 _WIDE = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7ff"  # scripts without spaces between words, and Korean
@@ -81,7 +82,7 @@ class Rules:
 
     def __init__(self, words: dict[str, list[str]], rules: list[Rule]) -> None:
         self.rules = rules
-        self._trie = ahocorasick.Automaton()
+        self._trie, self._joined = ahocorasick.Automaton(), ahocorasick.Automaton()
         meanings: dict[str, set[str]] = defaultdict(set)
         for word, phrases in words.items():
             for phrase in phrases:
@@ -89,12 +90,15 @@ class Rules:
         for phrase, mine in meanings.items():
             size = len(phrase.rstrip())
             self._trie.add_word(phrase, (len(phrase) - 1 - phrase.count(" ", 0, 1), len(phrase) - size, tuple(mine)))
+            if len(joined := phrase.replace(" ", "")) >= _JOINED_CHARS:
+                self._joined.add_word(joined, (len(joined) - 1, 0, tuple(mine)))
         self._trie.make_automaton()
+        self._joined.make_automaton()
 
     def score(self, text: str) -> Score:
         weights: dict[str, tuple[float, str]] = {}
-        for part, why_hidden in _readings(text):
-            places = self._places(part)
+        for reading in _readings(text):
+            why_hidden, places = reading.why, self._places(reading)
             for rule in self.rules:
                 if rule.weight > weights.get(rule.group, (0.0, ""))[0] and rule.matches(places):
                     weights[rule.group] = (rule.weight, rule.why)
@@ -106,9 +110,10 @@ class Rules:
         strongest = sorted(weights.values(), reverse=True)
         return Score(round(1 - doubt, 3), tuple(why for _, why in strongest))
 
-    def _places(self, plain: str) -> dict[str, list[tuple[int, int]]]:
+    def _places(self, reading: "_Reading") -> dict[str, list[tuple[int, int]]]:
         places: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for last, (before, after, words) in self._trie.iter(f" {plain} "):
+        trie = self._joined if reading.is_joined else self._trie
+        for last, (before, after, words) in trie.iter(f" {reading.plain} "):
             for word in words:
                 places[word].append((last - before, last + 1 - after))
         return places
@@ -129,11 +134,18 @@ def _bounded(phrase: str, *, goes_on: bool) -> str:
     return left + phrase + ("" if goes_on else right)
 
 
-def _readings(text: str) -> list[tuple[str, str]]:
-    """The text as it reads, and what is hidden in it, each with a reason to distrust it."""
-    readings = [(_plain(text), "")]
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    plain: str
+    why: str = ""  # to distrust it
+    is_joined: bool = False  # one knows no more where words end
+
+
+def _readings(text: str) -> list[_Reading]:
+    """The text as it reads, and what is hidden in it."""
+    readings = [_Reading(_plain(text))]
     if spelled := [re.sub(r"[ .\-_*|/]", "", match[0]) for match in _SPELLED.finditer(text)]:
-        readings.append((_plain(" ".join(spelled)), "spells words out, letter by letter"))
+        readings.append(_Reading(_plain(" ".join(spelled)), "spells words out, letter by letter", is_joined=True))
     hidden = [
         *map(_base64, _BASE64.findall(text)),
         *map(_hex, _HEX.findall(text)),
@@ -141,7 +153,7 @@ def _readings(text: str) -> list[tuple[str, str]]:
     ]
     hidden += ["".join(chr(ord(char) - 0xE0000) for char in tags) for tags in _TAGS.findall(text)]
     if found := " ".join(filter(None, hidden))[:_DECODED_CHARS]:
-        readings.append((_plain(found), "hides instructions in an encoding"))
+        readings.append(_Reading(_plain(found), "hides instructions in an encoding"))
     return readings
 
 
