@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +17,7 @@ from functions.inference.breaker import FAULTS, OPEN_SECONDS, OPEN_SECONDS_MAX, 
 from functions.inference.gateway import Gateway, Limits, Node
 from functions.inference.nodes import ServedModel
 from functions.inference.pool import HOME_SLACK, Pool, Ticket, _affinity
+from functions.inference.probing import probe
 from tests.inference.conftest import HELLO, QUICK, Clock, Heard, OpenGateway, listen, until
 from tests.simulated import Scenario, SimulatedEngine
 
@@ -36,7 +38,7 @@ def node(name: str = "one", **options: Any) -> Node:
     return Node(f"http://{name}/v1", name=name, models=SIM, serverless=False, state="warm", **options)
 
 
-def pool(*nodes: Node, now: Clock | None = None, **changes: Any) -> Pool:
+def pool(*nodes: Node, now: Callable[[], float] | None = None, **changes: Any) -> Pool:
     return Pool(nodes, limits=limits(**changes), now=now or Clock(), clock=itertools.count().__next__)
 
 
@@ -115,6 +117,25 @@ async def test_those_who_wait_are_served_in_the_order_they_came(
 
     assert [request["messages"][0]["content"] for request in engine.stats.requests] == list("012345")
     assert gateway.nodes[0].outstanding == 0
+
+
+async def test_who_has_to_ask_again_keeps_his_turn(engine: SimulatedEngine, open_gateway: OpenGateway) -> None:
+    gateway = await open_gateway(Node(engine.url, slots=1))
+    engine.gate.hold()
+    tasks = []
+    for number, name in enumerate("zabc"):
+        messages = [{"role": "user", "content": name}]
+        tasks.append(asyncio.create_task(listen(gateway, messages=messages, session_id=name)))
+        await until(lambda number=number: gateway.models()[0].queued == number if number else engine.gate.waiting)
+    engine.scenario = Scenario(status=500, fail_times=1)  # it is a's, who comes next
+    engine.gate.release()
+    await engine.until(finished=1)
+    engine.gate.hold()
+    await until(lambda: len(engine.stats.requests) == 3 and gateway.models()[0].queued == 2)
+    engine.gate.release()
+    await asyncio.gather(*tasks)
+
+    assert [request["messages"][0]["content"] for request in engine.stats.requests] == list("zabac")
 
 
 async def test_a_node_never_works_on_more_than_its_slots(engine: SimulatedEngine, open_gateway: OpenGateway) -> None:
@@ -402,6 +423,7 @@ async def test_a_node_that_fails_is_left_alone_and_tried_again_by_one(
     gateway = await open_gateway(Node(engine.url, models=SIM), now=clock)
     with caplog.at_level(logging.INFO, "parley"), pytest.raises(UpstreamError):
         await listen(gateway)
+    await probe(gateway.nodes[0], gateway._session)  # a list of models is no answer: it stays closed
     for _ in range(5):
         with pytest.raises(UpstreamError):
             await listen(gateway)
@@ -448,14 +470,14 @@ async def test_a_busy_node_does_not_draw_everybody_in(engine: SimulatedEngine, o
     assert all(h.waits == [] for h in later)
 
 
-async def test_who_waits_for_a_node_that_rests_is_served_when_it_has_rested(
-    engine: SimulatedEngine, open_gateway: OpenGateway
-) -> None:
-    engine.scenario = Scenario(status=429, fail_times=2)
-    gateway = await open_gateway(Node(engine.url))
-    heard = await asyncio.gather(*(listen(gateway, session_id=str(n)) for n in range(2)))
+async def test_who_waits_for_a_node_that_rests_gets_his_place_when_it_has_rested() -> None:
+    places = pool(node(), now=time.monotonic)
+    places.leave(places.enter("sim", ""), "busy", after_s=0.02)
+    ticket = places.enter("sim", "")
+    assert ticket.node is None
+    await ticket.news(5)
 
-    assert [h.count for h in heard] == [16, 16]
+    assert ticket.node is not None
 
 
 # -- another model -------------------------------------------------------------------------------------------------
