@@ -165,7 +165,8 @@ class LocalEngine:
         self._path = choice.path
         self._model = choice.model
         self._slots = slots
-        self.node = Node("http://127.0.0.1:0/v1", name="local", models=[choice.model], serverless=False)
+        # More requests than it works on at once wait with us: there they would count as an engine that says nothing.
+        self.node = Node("http://127.0.0.1:0/v1", name="local", models=[choice.model], serverless=False, slots=slots)
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._up = asyncio.Event()

@@ -18,6 +18,7 @@ from rich.console import Console
 from functions.chat.messages import Sampling
 from functions.errors import BadInput, ContextTooLong, UpstreamError
 from functions.inference import local
+from functions.inference.engine import SLOTS
 from functions.inference.gateway import Gateway, Token
 from functions.inference.local import DEMO_NOTICE, TINY_MODEL, Choice, LocalEngine, choose_model
 from functions.inference.nodes import ServedModel
@@ -126,7 +127,7 @@ async def test_a_full_engine_still_counts_tokens(engine: LocalEngine, open_gatew
     gateway: Gateway = await open_gateway(engine.node)
     endless = Sampling(temperature=0.0, extra={"ignore_eos": True})
     tasks = [asyncio.create_task(listen(gateway, "random", sampling=endless)) for _ in range(40)]
-    while engine.node.outstanding < 40:
+    while (engine.node.outstanding, gateway.models()[0].queued) != (SLOTS, 40 - SLOTS):
         await asyncio.sleep(0)
     try:
         assert await gateway.count_tokens("random", ["the cat"]) == (5,)
