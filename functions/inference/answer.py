@@ -109,6 +109,8 @@ class Answer:
     async def __aenter__(self) -> "Answer":
         """The node's answer, when it is a stream. Raises NotYet or UpstreamError for every other."""
         response = self._response = await self._open()
+        if self._node.state != "warm":
+            self._node.mark("warm")
         self._watchdog = _Watchdog(response, self._limits.first_token_s)
         return self
 

@@ -200,6 +200,11 @@ class Node:
         """Remember how long a start took."""
         self._wakes.append(ms)
 
+    def recall_wakes(self, newest_first: Sequence[int]) -> None:
+        """Starts from before this process's time."""
+        for ms in newest_first[: WAKES_KEPT - len(self._wakes)]:
+            self._wakes.appendleft(ms)
+
     def eta_ms(self) -> tuple[int | None, int | None]:
         """p50 and p90 of what is still to wait, from past starts; None before the first."""
         if not self._wakes:

@@ -52,6 +52,7 @@ class Roster:
         self._node_key, self._limits, self._now, self._clock = node_key, limits, now, clock
         self._fixed = tuple(pool.nodes)  # the operator's
         self._joined: dict[str, tuple[JoinedNode, Node, asyncio.Task[None]]] = {}
+        self._unread = [node for node in self._fixed if node.serverless]  # whose past starts are not known yet
         self._told: dict[Node, _Told] = {}
         self._changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -63,7 +64,6 @@ class Roster:
                 node.watchers.append(self._note_change)
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_SECONDS):
-                await self._guarded(self._load_wakes())
                 await self._guarded(self._refresh())
         self._keeper = asyncio.create_task(self._keep())
 
@@ -103,13 +103,14 @@ class Roster:
 
     # -- what the others know --------------------------------------------------------------------------------
 
-    async def _load_wakes(self) -> None:
-        for node in self._fixed:
-            if node.serverless:
-                for ms in reversed(await self._registry.read_wakes(node.name, limit=WAKES_KEPT)):
-                    node.observe_wake(ms)
+    async def _recall_wakes(self) -> None:
+        while self._unread:
+            node = self._unread[-1]
+            node.recall_wakes(await self._registry.read_wakes(node.name, limit=WAKES_KEPT))
+            self._unread.pop()
 
     async def _refresh(self) -> None:
+        await self._recall_wakes()
         self._meet(await self._registry.list_nodes(now_ms=self._clock()))
         by_name = {sighting.node: sighting for sighting in await self._registry.list_sightings()}
         for node in self._fixed:

@@ -529,6 +529,18 @@ async def test_an_always_on_node_is_noticed_when_it_comes_up(open_gateway: OpenG
         await until(lambda: gateway.models()[0].state == "warm")
 
 
+async def test_a_node_that_answers_is_known_to_be_up_before_it_is_probed_again(open_gateway: OpenGateway) -> None:
+    engine = SimulatedEngine()
+    await engine.start()
+    await engine.stop()
+    gateway = await open_gateway(Node(engine.url, models=SIM))
+    assert gateway.models()[0].state == "unreachable"
+    async with engine:
+        await listen(gateway)
+
+        assert gateway.models()[0].state == "warm"
+
+
 # -- tokens --------------------------------------------------------------------------------------------------------
 
 

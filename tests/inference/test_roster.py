@@ -356,6 +356,32 @@ async def test_a_start_that_one_process_saw_is_an_estimate_for_the_next(
     assert (model.state, model.eta_p50_ms, model.eta_p90_ms) == ("cold", 40_000, 40_000)
 
 
+async def test_estimates_of_a_store_that_was_slow_at_first_come_later(
+    engine: SimulatedEngine, store: SqliteStore, clocks: Clocks, open_gateway: OpenGateway
+) -> None:
+    class Slow:
+        """The real store, which fails its first reader."""
+
+        has_failed = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        async def read_wakes(self, node: str, *, limit: int) -> tuple[int, ...]:
+            if not self.has_failed:
+                self.has_failed = True
+                raise StoreUnavailable("The database cannot answer.")
+            return await store.read_wakes(node, limit=limit)
+
+    for took_ms in (30_000, 50_000):
+        await store.record_wake("gpu", at_ms=NOW_MS, took_ms=took_ms)
+    gateway = await open_gateway(gpu(engine, clocks), registry=Slow(), **clocks.options())
+    assert gateway.models()[0].eta_p90_ms is None
+    await refreshed(gateway, clocks)
+
+    assert (gateway.models()[0].eta_p50_ms, gateway.models()[0].eta_p90_ms) == (30_000, 50_000)
+
+
 # -- nodes of the settings -----------------------------------------------------------------------------------------
 
 
