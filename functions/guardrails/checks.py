@@ -7,6 +7,7 @@ where the text stood nor what is done about it.
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import cache
 
 Check = Callable[[str], int]
 
@@ -135,6 +136,24 @@ def _is_other(text: str) -> bool:
     return bool(_DATE.match(text) or _IPV4.match(text))
 
 
+@cache
+def _forms(region: str) -> re.Pattern[str] | None:
+    """What any number of a region looks like, with or without the prefixes that are dialled before it."""
+    from phonenumbers import PhoneMetadata  # noqa: PLC0415
+
+    plan = PhoneMetadata.metadata_for_region(region)
+    if plan is None or plan.general_desc is None or not (number := plan.general_desc.national_number_pattern):
+        return None
+    prefix = re.escape(plan.national_prefix or "")
+    return re.compile(f"(?:{plan.country_code})?(?:{prefix})?(?:{number})")
+
+
+def _has_form_of(region: str, digits: str) -> bool:
+    """Asked first: the library takes fifty times as long to say no."""
+    forms = _forms(region)
+    return bool(forms and forms.fullmatch(digits))
+
+
 def phone_check(regions: tuple[str, ...]) -> Check:
     """Written like a phone number and possible by a numbering plan; a bare run of digits is rarely one."""
 
@@ -143,6 +162,8 @@ def phone_check(regions: tuple[str, ...]) -> Check:
 
         abroad = text.startswith("+")
         for region in (None,) if abroad else regions:
+            if region and not _has_form_of(region, _digits(text)):
+                continue
             try:
                 number = phonenumbers.parse(text, region)
             except phonenumbers.NumberParseException:

@@ -30,12 +30,11 @@ def custom_rails(library: ModuleType, policy: Policy, stage: Stage, key: bytes) 
 def _loaded(library: ModuleType, policy: Policy, rail: CustomRail) -> Any:
     """The validator itself, made with the policy's arguments."""
     where = f"{policy.files[0]}: [custom.{rail.name}] use: {rail.use!r}"
-    module, _, name = rail.use.partition(":")
     try:
+        module_or_name, _, attribute = rail.use.partition(":")
+        registered = library.validator_base.validators_registry  # asking the library by name would ask its hub, too
         found = (
-            getattr(importlib.import_module(module), name)
-            if name
-            else library.validator_base.get_validator_class(module)
+            getattr(importlib.import_module(module_or_name), attribute) if attribute else registered.get(module_or_name)
         )
     except Exception as exc:  # whatever the operator's module does when it is imported
         raise PolicyError(f"{where} cannot be loaded: {type(exc).__name__}: {exc}") from exc

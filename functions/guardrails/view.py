@@ -83,7 +83,7 @@ def fold(char: str) -> str:
         return str(digit)
     if char.isspace():
         return "\n" if char in "\u2028\u2029\x85" else " "
-    return _SPECIAL.get(char) or _compatible(char)
+    return "".join(_SPECIAL.get(one, one) for one in _compatible(char))
 
 
 class _Table(dict[int, str]):

@@ -52,6 +52,11 @@ def test_banned_terms_are_found_in_any_case_width_and_script(value: str, left: s
     assert check_text(STRICT, left + value + right).text == f"{left}[redacted: banned_term]{right}"
 
 
+@pytest.mark.parametrize("value", ["frоbniсаtе", "ＢＬＵＥ fаlсоn", "nevеrm\u0336оre", "🅕🅡🅞🅑🅝🅘🅒🅐🅣🅔"])
+def test_letters_of_other_scripts_do_not_hide_a_banned_term(value: str) -> None:
+    assert check_text(STRICT, f"a {value}!").text == "a [redacted: banned_term]!"
+
+
 @pytest.mark.parametrize("text", ["frobnicates", "unfrobnicate", "abc", "abcdefg", "cab", "ab1", "蓝色的猎鹰"])
 def test_a_banned_term_inside_another_word_is_left(text: str) -> None:
     assert check_text(STRICT, text).text == text

@@ -183,12 +183,24 @@ _WATCHED = """
     text = "card 4111 1111 1111 1111"
     result = [guard.check(text) for _ in range(3)][-1]
 
+    # Everything else that there is: telephones, rails of one's own, windows, the stream, tool calls, the measuring.
+    from pathlib import Path
+    from functions.guardrails import evaluate, stream
+    own = load_policy(Path(sys.argv[1]))
+    blocked = functions.guardrails.validators.build_input_guard(own).check("LOUD 010-62345678").blocked
+    window = functions.guardrails.validators.build_window_guard(own).check("LOUD").blocked
+    rails = stream.OutputFilter(own, hidden=("You are Ada, the night assistant of Hillview House.",))
+    shown = rails.push("I said: You are Ada, the night assistant of Hillview House. ![x](https://evil.example/?q=1)")
+    stream.check_json(own, [{"arguments": '{"a": "a@b.org"}'}])
+    measured = len(evaluate.evaluate(own))
+
     from guardrails.settings import settings
     from guardrails.utils.hub_telemetry_utils import HubTelemetry
     import asyncio
     print(json.dumps({
         "text": result.text,
         "early": early,
+        "used": [blocked, window, len(rails.verdicts), measured > 10, "evil" in shown + rails.finish()],
         "sockets": calls,
         "written": written,
         "home": sorted(os.listdir(os.environ["HOME"])),
@@ -206,9 +218,24 @@ _WATCHED = """
 def watched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     home = tmp_path_factory.mktemp("home")
     (home / ".guardrailsrc").write_text("enable_metrics=true\nid=somebody\n")  # as an operator may have it
-    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    place = tmp_path_factory.mktemp("rails")
+    (place / "my_rails.py").write_text(
+        "from guardrails.validator_base import FailResult, PassResult, Validator, register_validator\n"
+        "@register_validator(name='acme/quiet', data_type='string')\n"
+        "class Quiet(Validator):\n"
+        "    def _validate(self, value, metadata):\n"
+        "        return FailResult(error_message='loud') if 'LOUD' in value else PassResult()\n"
+    )
+    (place / "policy.toml").write_text(
+        '[input.pii]\nphone = "redact"\n[custom.quiet]\nuse = "my_rails:Quiet"\ninput = "block"\noutput = "block"\n'
+    )
+    environment = {
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(place)]),
+    }
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-B", "-c", textwrap.dedent(_WATCHED)],
+        [sys.executable, "-W", "error", "-B", "-c", textwrap.dedent(_WATCHED), str(place / "policy.toml")],
         env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -218,6 +245,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_the_guard_works_without_the_network_and_opens_no_socket(watched: dict[str, Any]) -> None:
     assert watched["text"] == "card [redacted: card]"
+    assert watched["used"] == [True, True, 2, True, False]
     assert watched["sockets"] == []
 
 

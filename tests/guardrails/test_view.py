@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from functions.guardrails.terms import fold_terms
-from functions.guardrails.view import INVISIBLE_RUN, fold, one_to_one, view_of
+from functions.guardrails.view import INVISIBLE_RUN, fold, letters_of, one_to_one, view_of
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,15 @@ from functions.guardrails.view import INVISIBLE_RUN, fold, one_to_one, view_of
         ("한", "한"),
         ("が", "が"),
         ("😀", "😀"),
+        ("\u0489", ""),  # Cyrillic millions sign, drawn around a letter
+        ("\u05b0", ""),  # a Hebrew point
+        ("\u064e", ""),  # an Arabic vowel
+        ("\u2067", ""),
+        ("\u2066", ""),
+        ("\U000e0041", ""),  # a tag character
+        ("\U0001d5ba", "a"),  # 𝖺
+        ("Ⓐ", "A"),
+        ("㎏", "kg"),
     ],
 )
 def test_a_character_folds_to_what_a_detector_reads(char: str, folded: str) -> None:
@@ -72,3 +81,34 @@ def test_folding_case_keeps_every_offset() -> None:
         if unicodedata.category(char) in {"Lu", "Lt", "Ll", "So"}:
             view = view_of(char)[0]
             assert len(fold_terms(view)) == len(view), hex(code)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("раураl", "paypal"),  # Cyrillic р, а, у
+        ("ВАNК", "bank"),
+        ("ΑΡΙ κεy", "api key"),  # Greek
+        ("ѕесrеt", "secret"),
+        ("ɢᴜᴀʀᴅ", "guard"),  # small capitals
+        ("🅜🅞🅓🅔", "mode"),
+        ("𝐦𝗼𝘥𝚎", "mode"),
+        ("ｍｏｄｅ", "mode"),
+        ("m\u0336o\u0336d\u0336e\u0336", "mode"),
+        ("Ⅿode", "mode"),
+        ("中文 한국어 日本語", "中文 한국어 日本語"),
+    ],
+)
+def test_look_alikes_are_read_as_what_they_pass_for(written: str, read: str) -> None:
+    assert letters_of(view_of(written)[0]) == read
+
+
+def test_look_alikes_are_folded_for_comparing_only() -> None:
+    assert view_of("раураl")[0] == "раураl"
+
+
+def test_large_and_small_letters_of_every_script_are_read_alike() -> None:
+    for code in range(sys.maxunicode + 1):
+        char = chr(code)
+        if unicodedata.category(char) == "Lu" and char.lower().upper() == char and len(char.lower()) == 1:
+            assert letters_of(view_of(char)[0]) == letters_of(view_of(char.lower())[0]), hex(code)
