@@ -230,6 +230,7 @@ async def test_a_store_that_cannot_answer_leaves_the_pool_as_it_is(
     await until(lambda: gateway.nodes)
     await asyncio.sleep(0)  # the roster's keeper has begun to count
     sick.is_sick, asked = True, sick.asked
+    caplog.clear()  # of the node's coming
     with caplog.at_level(logging.ERROR, "parley"):
         clocks.now.now += 2 * QUICK.refresh_s
         await until(lambda: caplog.records)
