@@ -23,6 +23,7 @@ class Course:
     ) -> None:
         self.model = model
         self.tried: set[Node] = set()
+        self.shunned: set[Node] = set()  # of those, the ones where it makes no sense to try again
         self._pool, self._limits, self._fallbacks, self._now = pool, limits, fallbacks, now
         self._models = {model}
         self._started = now()
@@ -38,10 +39,13 @@ class Course:
         self._attempts += 1
         if node is not None and failure.phase == "retrying":
             self.tried.add(node)
-        has_another = any(other not in self.tried for other in self._pool.serving(self.model))
-        if failure.elsewhere and not has_another:
+            if failure.elsewhere:
+                self.shunned.add(node)
+        others = [other for other in self._pool.serving(self.model) if other not in self.tried]
+        if failure.elsewhere and not others:
             return self._instead(failure.final)
-        pause_s = 0.0 if has_another and failure.phase == "retrying" else self._next_pause_s(failure)
+        is_at_once = failure.elsewhere or (failure.phase == "retrying" and any(o.state == "warm" for o in others))
+        pause_s = 0.0 if is_at_once else self._next_pause_s(failure)
         is_late = self._now() - self._started + pause_s > self._limits.wake_s
         if is_late or self._attempts > self._limits.retries or pause_s > self._limits.between_tokens_s:
             return self._instead(failure.final)  # nobody would look at a screen for so long
@@ -61,7 +65,7 @@ class Course:
         log("gateway.fallback", model=self.model, to=to, code=error.code)
         self.model = to
         self._models.add(to)
-        self.tried = set()
+        self.tried, self.shunned = set(), set()
         self._attempts, self._pause_s = 0, self._limits.first_backoff_s
         return 0.0
 

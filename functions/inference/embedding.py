@@ -90,7 +90,7 @@ class Embedding:
             outcome: Outcome = "none"
             after_s = None
             try:
-                ticket = self._pool.enter(model, "", embeds=True, tried=course.tried)
+                ticket = self._pool.enter(model, "", embeds=True, tried=course.tried, shunned=course.shunned)
                 while ticket.node is None:
                     if ticket.failure is not None:
                         raise ticket.failure

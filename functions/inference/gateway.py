@@ -225,7 +225,9 @@ class Gateway:
             failure: NotYet | ParleyError | None = None
             outcome: Outcome = "none"
             try:
-                ticket = self._pool.enter(course.model, session_id, tried=course.tried, number=number)
+                ticket = self._pool.enter(
+                    course.model, session_id, tried=course.tried, shunned=course.shunned, number=number
+                )
                 number = ticket.number
                 while (notice := await self._next_notice(ticket, course)) is not None:
                     yield notice

@@ -53,15 +53,26 @@ class Ticket:
         "number",
         "placed_ms",
         "session_id",
+        "shunned",
         "since",
         "starts",
         "tried",
     )
 
     def __init__(
-        self, model: str, session_id: str, *, embeds: bool, tried: Collection[Node], number: int, since: float
+        self,
+        model: str,
+        session_id: str,
+        *,
+        embeds: bool,
+        tried: Collection[Node],
+        shunned: Collection[Node],
+        number: int,
+        since: float,
     ) -> None:
-        self.model, self.session_id, self.embeds, self.tried = model, session_id, embeds, tried
+        self.model, self.session_id, self.embeds = model, session_id, embeds
+        self.tried = tried  # these have failed it: rather another one that is awake
+        self.shunned = shunned  # and of these, those that would fail it again: rather one that sleeps
         self.number = number  # who has the lower one came first
         self.since = since  # by the pool's clock
         self.node: Node | None = None
@@ -162,6 +173,7 @@ class Pool:
         *,
         embeds: bool = False,
         tried: Collection[Node] = (),
+        shunned: Collection[Node] = (),
         number: int | None = None,
     ) -> Ticket:
         """A place at once (`ticket.node`), or a stand in the queue; somebody who comes again keeps the `number`.
@@ -170,7 +182,8 @@ class Pool:
             raise NotFound("There is no such model. Choose one from the list.", code="model_not_found", param="model")
         if number is None:
             self._numbers = number = self._numbers + 1
-        ticket = Ticket(model, session_id, embeds=embeds, tried=tried, number=number, since=self._now())
+        since = self._now()
+        ticket = Ticket(model, session_id, embeds=embeds, tried=tried, shunned=shunned, number=number, since=since)
         insort(self._waiting, ticket, key=lambda other: other.number)
         self.hand_out()
         is_crowded = ticket.node is None and self._is_crowded(model, embeds)
@@ -279,12 +292,12 @@ class Pool:
 
     def _place_at(self, ticket: Ticket, nodes: list[Node]) -> Node | Literal["full"]:
         free = [node for node in nodes if node.has_room and not self._breakers[node].is_resting]
-        return self._prefer(ticket, free) if free else "full"
+        return self._prefer(ticket, [node for node in free if node not in ticket.tried] or free) if free else "full"
 
     def _usable(self, ticket: Ticket) -> list[Node]:
-        """Those that may be asked; of them the ones that have not failed this request, if there are any."""
+        """Those that may be asked; of them the ones that would not fail this request again, if there are any."""
         closed = [n for n in self.serving(ticket.model, embeds=ticket.embeds) if not self._breakers[n].is_open]
-        return [node for node in closed if node not in ticket.tried] or closed
+        return [node for node in closed if node not in ticket.shunned] or closed
 
     def _prefer(self, ticket: Ticket, ready: list[Node]) -> Node:
         least = min(node.outstanding for node in ready)

@@ -368,6 +368,19 @@ async def test_a_queue_that_stands_still_wakes_a_node_that_sleeps(
     assert [r.message for r in caplog.records] == ["gateway.second_wake"]
 
 
+@pytest.mark.parametrize(("scenario", "is_woken"), [("status=500,fail_times=1", False), ("fault=wrong_type", True)])
+async def test_a_sleeping_node_is_woken_for_a_fault_only_when_the_one_that_is_awake_would_repeat_it(
+    scenario: str, is_woken: bool, engine: SimulatedEngine, open_gateway: OpenGateway
+) -> None:
+    engine.wake()
+    async with SimulatedEngine(scenario) as faulty:
+        gateway = await open_gateway(Node(faulty.url, models=SIM), serverless(engine))
+        heard = await listen(gateway)
+
+    assert heard.count == 16
+    assert bool(engine.stats.requests) is is_woken
+
+
 # -- waking ahead --------------------------------------------------------------------------------------------------
 
 
