@@ -22,7 +22,7 @@ from functions.chat.messages import Phase, Sampling, Struct
 from functions.errors import ContextTooLong, ParleyError, UpstreamError
 from functions.inference.breaker import Outcome
 from functions.inference.limits import Limits
-from functions.inference.nodes import Node
+from functions.inference.nodes import Node, NodeKind
 from functions.inference.probing import probe
 from functions.inference.session import post
 from functions.inference.wire import (
@@ -43,6 +43,8 @@ from functions.inference.wire import (
 
 PROBLEM_BYTES = 64 * 1024
 DRAIN_SECONDS = 0.05  # between [DONE] and the end of the body, so that the connection can be used again
+
+CONTINUING: tuple[NodeKind, ...] = ("vllm", "llama.cpp")  # the others take half an answer for a whole one
 
 Pace = Callable[[], Awaitable[None]]
 
@@ -103,6 +105,7 @@ class Answer:
         self._node, self._ask, self._session, self._limits, self._pace = node, ask, session, limits, pace
         self._reply = Reply()
         self.has_shown = False  # text: from now on there is no other attempt
+        self._spaces = 0  # that the prefix ends with, and that the node is left to say again
         self._response: aiohttp.ClientResponse | None = None
         self._watchdog: _Watchdog
 
@@ -124,6 +127,8 @@ class Answer:
         node = self._node
         if self._ask.prefix and node.kind == "unknown":
             await probe(node, self._session)  # how to continue a message depends on the kind
+        if node.kind in CONTINUING:
+            self._spaces = len(self._ask.prefix.rstrip("\ufffd")) - len(_continuable(self._ask.prefix))
         body = msgspec.json.encode(_body(node, self._ask))
         headers = {
             **node.headers,
@@ -176,11 +181,20 @@ class Answer:
 
     def _feed(self, data: bytes) -> Token | None:
         try:
-            return self._reply.feed(data)
+            token = self._reply.feed(data)
         except UpstreamError as error:
             if self.has_shown:
                 raise
             raise _elsewhere(error) from error
+        return self._without_spaces(token) if token is not None and self._spaces else token
+
+    def _without_spaces(self, token: Token) -> Token | None:
+        """Less the spaces that stand already. A model that goes on with something else owes none."""
+        rest = token.text.lstrip(" ")
+        said = min(self._spaces, len(token.text) - len(rest))
+        self._spaces = 0 if rest else self._spaces - said
+        text = token.text[said:]
+        return Token(text, token.count) if text else None
 
     def _lost(self) -> Exception:
         if self._watchdog.fired:
@@ -252,12 +266,19 @@ def _body(node: Node, ask: Ask) -> dict[str, Any]:  # OpenAI's wire
     body.pop("n", None)  # one run is one answer
     if (name := node.wire_name(ask.model)) is not None:
         body["model"] = name
-    # Without U+FFFD at its end: vLLM takes that for half a character, and says the whole prompt again.
-    if prefix := ask.prefix.rstrip("\ufffd"):
+    prefix = _continuable(ask.prefix) if node.kind in CONTINUING else ask.prefix
+    if prefix:
         messages.append({"role": "assistant", "content": prefix})
-        if node.kind in ("vllm", "llama.cpp"):
-            body |= {"continue_final_message": True, "add_generation_prompt": False}
+    if prefix and node.kind in CONTINUING:
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     return body
+
+
+def _continuable(prefix: str) -> str:
+    """Without U+FFFD at its end: vLLM takes that for half a character, and says the whole prompt again. Without spaces
+    at its end: to a model a space belongs to the word after it, and after a space alone it goes on with something else
+    than it was about to say. The rails cut there, whenever they hold a word back."""
+    return prefix.rstrip("\ufffd").rstrip(" ")
 
 
 # -- what went wrong, and what it says about the node --------------------------------------------------------------

@@ -176,7 +176,7 @@ async def test_a_half_written_answer_is_continued_in_the_nodes_own_way(
     await listen(await open_gateway(Node(engine.url)), prefix="Once ")
     asked = engine.stats.requests[0]
 
-    assert asked["messages"] == [*HELLO, {"role": "assistant", "content": "Once "}]
+    assert asked["messages"] == [*HELLO, {"role": "assistant", "content": "Once" if says_so else "Once "}]
     assert asked.get("continue_final_message", False) is says_so
     assert asked.get("add_generation_prompt", True) is not says_so
 

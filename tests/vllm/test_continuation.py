@@ -19,7 +19,6 @@ async def test_wherever_an_answer_is_cut_between_two_tokens_the_rest_is_the_same
         assert rest.text == whole[cut:], f"cut after {words} words"
 
 
-@pytest.mark.xfail(strict=True, reason="the gateway sends the space along, so another word follows than was to come")
 async def test_a_cut_after_a_space_is_a_cut_before_the_next_word(gateway: Gateway) -> None:
     """The rails cut there: the word that may be beginning is held back, and the space before it is not."""
     whole = (await say(gateway, greedy(WORDS))).text

@@ -20,11 +20,8 @@ LONG = 600  # tokens: two seconds of work
 async def test_a_worker_that_is_killed_leaves_an_answer_that_another_completes_to_the_letter(
     chat: Server, tmp_path: Path
 ) -> None:
-    """Without rails, so that what is stored ends between two tokens: test_continuation.py says what else may happen."""
-    no_rails = tmp_path / "policy.toml"
-    no_rails.touch()
+    """With the rails on: what is stored ends where they hold the next word back."""
     settings = {
-        "policy": str(no_rails),
         "model_url": f"{chat.url}/v1",
         "store_url": f"sqlite:///{tmp_path / 'parley.db'}",
         "lease_seconds": "1.0",
