@@ -17,7 +17,7 @@ import uvicorn
 
 from functions.app import create_app
 from functions.chat.messages import new_id
-from functions.inference.nodes import Node
+from functions.inference.nodes import Node, ServedModel
 from functions.services import open_services
 from functions.settings import Settings
 from functions.workers.embedded import working
@@ -158,6 +158,11 @@ class Serving:
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join(10)
+
+
+def sleeping(engine: SimulatedEngine) -> list[Node]:
+    """A serverless node: nobody probes it, so only a request begins its start."""
+    return [Node(engine.url, name="gpu", serverless=True, models=[ServedModel(id="sim", context_tokens=4096)])]
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from functions.chat.messages import new_id
-from tests.house import House, Listener, open_house, parse_events, text_of
+from tests.house import House, Listener, open_house, parse_events, sleeping, text_of
 from tests.simulated import Scenario
 
 
@@ -254,7 +254,7 @@ async def _active_or_last_run(house: House, chat_id: str) -> list[str]:
 
 
 async def test_a_model_that_wakes_says_so_at_once_with_its_phase(tmp_path: Path) -> None:
-    async with open_house(tmp_path, Scenario(echo=True, cold_s=0.3)) as house:
+    async with open_house(tmp_path, Scenario(echo=True, cold_s=0.3), sleeping) as house:
         chat_id = await house.open_chat()
 
         events = await house.say(chat_id, "hello")
