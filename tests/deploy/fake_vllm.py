@@ -10,6 +10,8 @@ import importlib
 import json
 import os
 import sys
+import threading
+import time
 from typing import Any
 
 import httpx
@@ -85,5 +87,13 @@ async def serve(argv: list[str]) -> None:
         await uvicorn.Server(config).serve()
 
 
+def end_with_parent(parent: int) -> None:
+    """A container that is killed takes its processes along. Where containers are only processes, nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(0)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     asyncio.run(serve(sys.argv[1:]))
