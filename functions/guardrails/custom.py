@@ -13,7 +13,7 @@ from typing import Any
 
 from functions.chat.messages import Stage, Verdict
 from functions.guardrails.document import PolicyError
-from functions.guardrails.finds import note
+from functions.guardrails.finds import note, once
 from functions.guardrails.policy import CustomRail, Policy, RailAction
 from functions.guardrails.scanner import digest_of
 from functions.guardrails.stream import DONE, language_of
@@ -66,7 +66,7 @@ def _wrapped(
     class Custom(library.Validator):  # type: ignore[misc, name-defined]
         def _validate(self, value: str, metadata: dict[str, Any]) -> Any:
             try:
-                result = validator.validate(value, {})
+                result = once(metadata, rail.name, value, lambda text: validator.validate(text, {}))
             except Exception:  # somebody else's code: its text may hold the user's
                 _logger.warning("rail.broke", extra={"fields": {"rail": rail.name, "fail": rail.fail}})
                 return self._ended(value, metadata, "flag" if rail.fail == "open" else "block")

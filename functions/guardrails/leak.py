@@ -55,8 +55,10 @@ class Hidden:
         size, grams = len(view), self._grams
         before, after = _last_letters(view, max(at - 1, 0)), letters(view[max(at - 1, 0) :])
         seen = before + after
-        first = max(GRAM, len(before))
-        if not any(seen[end - GRAM : end] in grams for end in range(first, len(seen) + 1)):
+        for end in range(max(GRAM, len(before)), len(seen) + 1):
+            if seen[end - GRAM : end] in grams:
+                break
+        else:
             return size
         return next((place for place in range(max(at, 1), size) if self._known(view, place)), size)
 

@@ -25,7 +25,7 @@ from typing import Any, get_args
 
 from functions.chat.messages import Stage, Verdict
 from functions.guardrails.custom import custom_rails
-from functions.guardrails.finds import FINDS, Finds, note
+from functions.guardrails.finds import FINDS, Finds, note, once
 from functions.guardrails.injection import load_rules
 from functions.guardrails.policy import Policy
 from functions.guardrails.stream import PROCESS_KEY, check_input, detectors_of, language_of
@@ -61,14 +61,14 @@ class InputGuard:
     def check(self, text: str) -> InputResult:
         if not text:
             return InputResult(text, False, ())
-        finds = Finds([])
+        finds = Finds()
         # When every validator passes, the Guard would give the text back as it is; and what it does around them costs
         # twenty times as much as they do.
         if self._validators and all(
             validator.validate(text, {FINDS: finds}).outcome == "pass" for validator in self._validators
         ):
             return _result(text, finds)
-        finds = Finds([])
+        finds = Finds(answers=finds.answers)
         outcome = self._validate(text, finds)
         # A validator that did not come from us says no without a find of its own: the text stays here.
         passed = outcome.validation_passed and isinstance(outcome.validated_output, str)
@@ -140,13 +140,19 @@ def _compose(library: ModuleType, policy: Policy, key: bytes) -> list[Any]:  # g
         """Personal data, secrets and banned terms in one pass: overlapping finds become one span."""
 
         def _validate(self, value: str, metadata: dict[str, Any]) -> Any:
-            result = check_input(policy, value, key=key)
+            result = once(metadata, "rails", value, lambda text: check_input(policy, text, key=key))
             return _answer(library, value, result.text, metadata, result.blocked, result.verdicts)
 
     @library.register_validator(name="parley/injection", data_type="string")
     class Injection(library.Validator):  # type: ignore[misc, name-defined]
         def _validate(self, value: str, metadata: dict[str, Any]) -> Any:
-            return _answer(library, value, value, metadata, *_injected(policy, value))
+            return _answer(
+                library,
+                value,
+                value,
+                metadata,
+                *once(metadata, "injection", value, lambda text: _injected(policy, text)),
+            )
 
     fix = library.OnFailAction.FIX
     return [Length(on_fail=fix), *([Injection(on_fail=fix)] if _scores(policy) else []), Rails(on_fail=fix)]
