@@ -190,7 +190,7 @@ def _other_pii(regions: tuple[str, ...]) -> list[Pattern]:
                 context=_follows_phone_word),
         Pattern("ip", rf"{octet}(?:\.{octet}){{3}}", digit, not_ip, rf"{ALNUM}|\.[0-9]", is_ip),
         Pattern("ip", "[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]{1,34}(?:[0-9.]{1,11})?", "[0-9A-Fa-f]{1,4}:",
-                "(?<![0-9A-Za-z.])(?<![0-9A-Za-z:]:)", "[0-9A-Za-z:]", is_ip),
+                "(?<![0-9A-Za-z.])(?<![0-9A-Fa-f:]:)", "[0-9A-Za-z:]", is_ip),
         Pattern("email", r"[0-9A-Za-z._%+-]{1,64}@(?:[0-9A-Za-z][0-9A-Za-z-]{0,40}\.){1,4}[A-Za-z]{2,18}",
                 "[0-9A-Za-z._%+-]{1,64}@", "(?<![0-9A-Za-z._%+-])", check=is_email),
     ]  # fmt: skip

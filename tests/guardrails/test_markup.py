@@ -152,6 +152,16 @@ def test_a_run_taken_over_inside_a_block_of_code_knows_it() -> None:
     assert rails.push("](https://evil.example/?q=1)\n") == "[redacted: image]\n"
 
 
+def test_an_image_is_still_one_when_something_in_its_text_was_taken_out() -> None:
+    text = "![4111111111111111 a@b](https://evil.example/?q=1)"
+    for cut in range(len(text)):
+        rails = OutputFilter(DEFAULT)
+
+        assert rails.push(text[:cut]) + rails.push(text[cut:]) + rails.finish() == (
+            "![[redacted: card] a@b[redacted: image]"
+        )
+
+
 def test_a_find_that_swallows_a_line_break_moves_the_fence_for_everybody() -> None:
     key = "-----BEGIN PRIVATE KEY-----\n" + "aB3dE6gH9jK2mN5p" * 4 + "\n\n"
     text = f"{key}```\n{IMAGE}"
