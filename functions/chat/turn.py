@@ -51,6 +51,8 @@ from functions.settings import RUN_SECONDS
 from functions.telemetry import log, log_fault
 
 MAX_CLAIMS = 5  # a run that has killed this many workers is given up
+CONTINUATIONS = 2  # of an answer whose node died in the middle
+BROKEN_OFF = ("model_error", "model_timeout")
 GUARD_IN_THREAD_CHARS = 2000  # below, the check is faster than the hop to a thread
 
 
@@ -62,6 +64,7 @@ class _Progress:
     began_ms: int
     wake_ms: int = 0
     ttft_ms: int = 0
+    is_flowing: bool = False  # text comes
     finish_reason: str = "stop"
     usage: Usage | None = None
     generated: int = 0  # delta frames: stands in for the count of tokens when the node could not say
@@ -320,7 +323,23 @@ class Turns:
         await self._end(run_log, progress, ending)
 
     async def _generate(self, run_log: RunLog, progress: _Progress) -> None:
-        """Stream the answer through the output rails into the log, from wherever the log stands."""
+        """The answer, whole: a node that dies in the middle of it is continued by another, as a dead worker is. What it
+        had said and the rails still held back is forgotten; the next one says it again."""
+        for _ in range(CONTINUATIONS):
+            try:
+                await self._stream(run_log, progress)
+            except UpstreamError as fault:
+                if fault.code not in BROKEN_OFF or not run_log.written():
+                    raise
+                log("run.continued", run=run_log.run.id, code=fault.code)
+                progress.is_flowing, elapsed_ms = False, self._runs.clock() - progress.accepted_ms
+                run_log.add(StatusChanged(phase="retrying", elapsed_ms=elapsed_ms))
+            else:
+                return
+        await self._stream(run_log, progress)
+
+    async def _stream(self, run_log: RunLog, progress: _Progress) -> None:
+        """One node's part, through the output rails into the log, from wherever the log stands."""
         run, prefix = run_log.run, run_log.written()
         prompt = await self._prompt(run, progress)
         language = language_of(str(prompt[-1].get("content") or ""))
@@ -339,7 +358,7 @@ class Turns:
             async for item in stream:
                 match item:
                     case Token(text=text, count=count):
-                        if not progress.ttft_ms:
+                        if not progress.is_flowing:
                             self._first_token(run_log, progress, waited_from)
                         self._show(run_log, rails, rails.push(text), count, progress)
                         if rails.blocked:
@@ -370,9 +389,10 @@ class Turns:
 
     def _first_token(self, run_log: RunLog, progress: _Progress, waited_from: int) -> None:
         now = self._runs.clock()
-        progress.ttft_ms = max(1, now - progress.accepted_ms)
-        progress.wake_ms = now - waited_from if waited_from else 0
-        run_log.add(StatusChanged(phase="generating", elapsed_ms=progress.ttft_ms))
+        elapsed_ms = max(1, now - progress.accepted_ms)
+        progress.is_flowing, progress.ttft_ms = True, progress.ttft_ms or elapsed_ms
+        progress.wake_ms += now - waited_from if waited_from else 0
+        run_log.add(StatusChanged(phase="generating", elapsed_ms=elapsed_ms))
 
     def _show(self, run_log: RunLog, rails: OutputFilter, text: str, count: int, progress: _Progress) -> None:
         """What the rails let through, and what they did, in the order of the text."""
