@@ -27,6 +27,7 @@ from functions import operate, telemetry, webbuild
 from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
+from functions.guardrails import evaluate
 from functions.inference.local import Choice, LocalEngine, choose_model
 from functions.inference.nodes import Node, nodes_from
 from functions.inference.pricing import usd_per_second
@@ -53,7 +54,7 @@ def cli() -> None:
     """Parley: your own private ChatGPT on serverless GPUs."""
 
 
-for command in (operate.node, operate.status, operate.cost):
+for command in (operate.node, operate.status, operate.cost, evaluate.command):
     cli.add_command(command)
 
 

@@ -3,7 +3,8 @@
     ParleyError
     ├── BadInput            bad_input, or a finer code; `param` names the field
     │   └── TooLarge        too_large
-    ├── (guardrails/policy.py) PolicyError   bad_policy: names the line of the file
+    ├── (guardrails/document.py) PolicyError   bad_policy: names the line of the file
+    ├── (guardrails/evaluate.py) DataError     bad_data: names the file and the line
     ├── NotFound            not_found: absent, or somebody else's (the two look the same on purpose)
     ├── Conflict            conflict, or a finer code: run_active, message_exists
     ├── Unauthorized        unauthorized
