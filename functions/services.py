@@ -41,6 +41,7 @@ class Services:
     turns: Turns
     prewarmer: Prewarmer
     quotas: Quotas
+    books: Books
     policy: Policy
     guard: InputGuard
     secret_key: bytes
@@ -112,6 +113,7 @@ def _compose(
         runs_per_minute=settings.runs_per_minute,
         tokens_per_day=settings.tokens_per_day,
     )
+    books = Books(store, _clock)
     turns = Turns(
         store=store,
         runs=runs,
@@ -121,11 +123,11 @@ def _compose(
         digest_key=secret_key,
         system_prompt=settings.system_prompt,
         quotas=quotas,
-        books=Books(store, _clock),
+        books=books,
         context_policy=Fill(),
     )
     prewarmer = Prewarmer(store, gateway, _clock, usd_per_day=settings.prewarm_usd_per_day)
-    return Services(settings, store, gateway, runs, turns, prewarmer, quotas, policy, guard, secret_key)
+    return Services(settings, store, gateway, runs, turns, prewarmer, quotas, books, policy, guard, secret_key)
 
 
 def _clock() -> int:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.chats import as_json
 from functions.api.fields import MessageText, ShortText
-from functions.chat.messages import utc_now
+from functions.chat.messages import NodeUse, utc_now
 
 router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
 INPUTS_MAX = 512  # texts in one request; OpenAI allows 2048, and one GPU is not theirs
@@ -34,11 +34,13 @@ async def embeddings(body: Embedding, who: CurrentPrincipal, services: CurrentSe
     admitted = [await services.turns.admit(text, "input") for text in texts]
     reserved = await services.quotas.reserve(who.owner, sum(map(len, admitted)))
     used = 0
+    uses: list[NodeUse] = []
     try:
-        embedded = await services.gateway.embed(admitted, model=body.model)
+        embedded = await services.gateway.embed(admitted, model=body.model, uses=uses)
         used = embedded.prompt_tokens
     finally:
         await services.quotas.settle(who.owner, reserved, used, began)
+        await services.books.enter_vectors(who.owner, uses, used)
     data: list[dict[str, Any]] = [  # OpenAI's wire
         {"object": "embedding", "index": index, "embedding": _rendered(vector, body.encoding_format)}
         for index, vector in enumerate(embedded.vectors)

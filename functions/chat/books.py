@@ -5,10 +5,11 @@ What a use costs for good depends on whom it shared the GPU with, in every proce
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
-from functions.chat.messages import Cost, NodeUse, Run, Usage
+from functions.chat.messages import Cost, NodeUse, Run, Usage, new_id
 from functions.errors import StoreUnavailable
 from functions.inference.nodes import Node
 from functions.inference.pricing import Meter
@@ -25,17 +26,22 @@ class Books:
         return self._meter.cost(uses, self._clock(), {node.name: node.outstanding for node in nodes})
 
     async def enter(self, run: Run, uses: Sequence[NodeUse], usage: Usage) -> None:
-        """Write them into the ledger, the tokens with the last. A store that cannot take them costs no answer."""
+        """What a run has used."""
+        whose = {"owner": run.owner, "run_id": run.id, "chat_id": run.chat_id}
+        await self._record(f"{run.id}.{run.epoch}", uses, whose | msgspec.structs.asdict(usage))
+
+    async def enter_vectors(self, owner: str, uses: Sequence[NodeUse], prompt_tokens: int) -> None:
+        """What vectors have used that belong to no run."""
+        await self._record(new_id(), uses, {"owner": owner, "prompt_tokens": prompt_tokens})
+
+    async def _record(self, name: str, uses: Sequence[NodeUse], known: dict[str, Any]) -> None:  # NodeUse's own fields
+        """The tokens go with the last. A store that cannot take them costs no answer."""
         for number, use in enumerate(uses, 1):
-            tokens = msgspec.structs.asdict(usage) if number == len(uses) else {}
-            known = {
-                "id": f"{run.id}.{run.epoch}.{number}",
-                "owner": run.owner,
-                "run_id": run.id,
-                "chat_id": run.chat_id,
-            }
+            entry = msgspec.structs.replace(use, id=f"{name}.{number}", **known)
+            if number < len(uses):
+                entry = msgspec.structs.replace(entry, prompt_tokens=0, cached_tokens=0, completion_tokens=0)
             try:
-                await self._ledger.record_use(msgspec.structs.replace(use, **known, **tokens))
+                await self._ledger.record_use(entry)
             except StoreUnavailable:
-                log_fault("ledger.fault", run=run.id)
+                log_fault("ledger.fault", use=entry.id)
                 return

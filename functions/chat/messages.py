@@ -148,7 +148,7 @@ class NodeUse(Struct, frozen=True, kw_only=True):
 
     id: str = ""  # the same use recorded twice counts once
     owner: str = ""
-    run_id: str | None = None  # None: a pre-warm, which somebody's typing asked for
+    run_id: str | None = None  # None: a pre-warm that somebody's typing asked for, or vectors
     chat_id: str | None = None
     node: str
     model: str

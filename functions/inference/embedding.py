@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 import aiohttp
 import msgspec
 
-from functions.chat.messages import Struct
-from functions.errors import NotFound, UpstreamError
+from functions.chat.messages import NodeUse, Struct
+from functions.errors import NotFound, ParleyError, UpstreamError
 from functions.inference.answer import NotYet, blame, no_answer, refusal
 from functions.inference.breaker import Outcome
 from functions.inference.course import Course
@@ -52,19 +52,25 @@ class Embedding:
     """The way to the nodes that embed."""
 
     def __init__(
-        self, pool: Pool, session: Callable[[], aiohttp.ClientSession], limits: Limits, now: Callable[[], float]
+        self,
+        pool: Pool,
+        session: Callable[[], aiohttp.ClientSession],
+        limits: Limits,
+        now: Callable[[], float],
+        note: Callable[[Ticket, NotYet | ParleyError | None, list[NodeUse] | None], None],
     ) -> None:
-        self._pool, self._session, self._now = pool, session, now
+        """`note` turns a stay at a node into uses of it."""
+        self._pool, self._session, self._now, self._note = pool, session, now, note
         self._limits = msgspec.structs.replace(limits, wake_s=min(limits.wake_s, limits.embed_wake_s))
 
-    async def embed(self, texts: Sequence[str], model: str | None) -> Embedded:
+    async def embed(self, texts: Sequence[str], model: str | None, uses: list[NodeUse] | None) -> Embedded:
         """Raises NotFound for a model that nobody has, or when none embeds; UpstreamError when none answers."""
         model = self._known(model)
         vectors: list[tuple[float, ...]] = []
         prompt_tokens = 0
         for batch in _batches(texts):
             course = Course(model, self._pool, self._limits, {}, self._now)
-            answer = await self._embed(batch, model, course)
+            answer = await self._embed(batch, model, course, uses)
             vectors += answer[0]
             prompt_tokens += answer[1]
         if len({len(vector) for vector in vectors}) > 1:
@@ -84,9 +90,12 @@ class Embedding:
             )
         return model or known[0]
 
-    async def _embed(self, batch: Sequence[str], model: str, course: Course) -> tuple[list[tuple[float, ...]], int]:
+    async def _embed(
+        self, batch: Sequence[str], model: str, course: Course, uses: list[NodeUse] | None
+    ) -> tuple[list[tuple[float, ...]], int]:
         while True:
             ticket: Ticket | None = None
+            failure: NotYet | ParleyError | None = None
             outcome: Outcome = "none"
             after_s = None
             try:
@@ -100,14 +109,15 @@ class Embedding:
                 answer = await self._ask(ticket.node, batch, model)
                 outcome = "answered"
                 return answer
-            except NotYet as failure:
-                outcome, after_s = failure.outcome, failure.after_s
-                pause_s = course.after(failure, ticket.node if ticket else None)
-            except UpstreamError as failure:
-                outcome = blame(failure) if ticket and ticket.node else "none"
+            except NotYet as not_yet:
+                failure, outcome, after_s = not_yet, not_yet.outcome, not_yet.after_s
+                pause_s = course.after(not_yet, ticket.node if ticket else None)
+            except UpstreamError as error:
+                failure, outcome = error, blame(error) if ticket and ticket.node else "none"
                 raise
             finally:
                 if ticket is not None:
+                    self._note(ticket, failure, uses)
                     self._pool.leave(ticket, outcome, after_s)
             await asyncio.sleep(pause_s)
 

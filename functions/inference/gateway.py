@@ -82,7 +82,7 @@ class Gateway:
                 clock=clock,
             )
         self._counts = TokenCounts(lambda: self._session)
-        self._embedding = Embedding(self._pool, lambda: self._session, self._limits, now)
+        self._embedding = Embedding(self._pool, lambda: self._session, self._limits, now, self._note)
         self._background: set[asyncio.Task[None]] = set()
 
     # -- life ------------------------------------------------------------------------------------------------
@@ -170,10 +170,12 @@ class Gateway:
         """
         return await self._counts.of(model, texts, self._pool.serving(model))
 
-    async def embed(self, texts: Sequence[str], *, model: str | None = None) -> Embedded:
+    async def embed(
+        self, texts: Sequence[str], *, model: str | None = None, uses: list[NodeUse] | None = None
+    ) -> Embedded:
         """One vector per text, by this model or the first that embeds. Raises NotFound for a model that nobody has, or
-        when none embeds, UpstreamError when none can be reached in `Limits.embed_wake_s`."""
-        return await self._embedding.embed(texts, model)
+        when none embeds, UpstreamError when none can be reached in `Limits.embed_wake_s`. `uses` as in `stream`."""
+        return await self._embedding.embed(texts, model, uses)
 
     # -- waking ahead ----------------------------------------------------------------------------------------
 

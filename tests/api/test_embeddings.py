@@ -80,3 +80,13 @@ async def test_what_the_input_rails_redact_never_reaches_the_embedder(house: Hou
 
     assert answer.status_code == 200
     assert card not in str(house.engine.stats.requests)
+
+
+async def test_what_vectors_cost_is_on_their_owners_bill(house: House) -> None:
+    await house.http.post("/v1/embeddings", json={"model": "embed", "input": ["one", "two"]})
+    bill = (await house.http.get("/usage")).json()
+
+    (line,) = bill["data"]
+    assert (line["model"], line["chat_id"]) == ("embed", None)
+    assert line["prompt_tokens"] > 0
+    assert line["gpu_seconds"] > 0
