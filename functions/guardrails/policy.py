@@ -43,8 +43,20 @@ SECRETS = (
     "jwt",
 )
 MARKUP = ("script", "image", "html", "link")
+HARMS = (  # that a guard model tells apart; moderation.py has its names for them
+    "violence",
+    "illegal_acts",
+    "sexual",
+    "personal_data",
+    "self_harm",
+    "unethical",
+    "politics",
+    "copyright",
+    "jailbreak",
+)
 HIDDEN = "hidden_text"
 BANNED = "banned_term"
+UNJUDGED = "unjudged"  # the message when the guard model gave no verdict
 RAILS = ("length", "pii", "secrets", "banned_terms", "injection", "leak", "markup", "moderation", "custom")
 DEFAULT = Path(__file__).with_name("default.toml")
 STRICT = Path(__file__).with_name("strict.toml")
@@ -82,6 +94,7 @@ class ModerationPolicy:
     input: RailAction = "off"
     output: RailAction = "off"
     controversial: RailAction = "flag"  # what it calls neither safe nor unsafe
+    ignored: tuple[str, ...] = ()  # of HARMS: what it finds of nothing else counts as safe
     fail: OnFault = "closed"
     timeout_ms: int = 2000
     window_chars: int = 200
@@ -299,12 +312,21 @@ class _Reader:
             input=self._action(table, "input", acts),
             output=self._action(table, "output", acts),
             controversial=self._action(table, "controversial", acts),
+            ignored=self._ignored(),
             fail=cast("OnFault", doc.choice(table, "fail", ("open", "closed"))),
             timeout_ms=doc.whole(table, "timeout_ms", 50, 60_000),
             window_chars=doc.whole(table, "window_chars", 40, 4000),
             later_windows=cast("Literal['hold', 'show']", doc.choice(table, "later_windows", ("hold", "show"))),
             final_check=final,
         )
+
+    def _ignored(self) -> tuple[str, ...]:
+        ignored = self._doc.strings("moderation", "ignored")
+        for harm in ignored:
+            if harm not in HARMS:
+                what = f"{harm!r} is unknown; use some of: {', '.join(HARMS)}"
+                raise self._doc.error("moderation", "ignored", what)
+        return tuple(sorted(set(ignored)))
 
     def _custom(self, name: str) -> CustomRail:
         table = f"custom.{name}"
@@ -334,8 +356,9 @@ class _Reader:
         )
 
     def _messages(self) -> Mapping[str, Mapping[Language, str]]:
-        self._doc.known("messages", set(RAILS))
-        return MappingProxyType({rail: self._message(f"messages.{rail}") for rail in RAILS})
+        names = (*RAILS, UNJUDGED)
+        self._doc.known("messages", set(names))
+        return MappingProxyType({name: self._message(f"messages.{name}") for name in names})
 
     def _message(self, table: str) -> Mapping[Language, str]:
         self._doc.known(table, set(_LANGUAGES))
