@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from functions.chat.messages import (
     Chat,
+    Feedback,
     Job,
     JoinedNode,
     LoggedEvent,
@@ -99,6 +100,10 @@ class ChatStore(Protocol):
 
     async def read_context(self, owner: str, chat_id: str, leaf: str) -> tuple[Chat, tuple[Message, ...], Profile]:
         """What a prompt is made of, at once: get_chat, read_path and get_profile. Raises NotFound."""
+
+    async def put_feedback(self, owner: str, chat_id: str, message_id: str, feedback: Feedback | None) -> None:
+        """Set the message's feedback, or take it back (None); of two racing writers the last one wins, whole. An
+        answer that is stored again keeps it, whatever the new one says. Raises NotFound."""
 
     # -- runs ----------------------------------------------------------------------------------------------
     async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:

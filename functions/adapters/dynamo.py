@@ -29,6 +29,7 @@ from functions.adapters.dynamo_models import THREADS, Tables, bind
 from functions.adapters.rules import unavailable
 from functions.chat.messages import (
     Chat,
+    Feedback,
     Job,
     JoinedNode,
     LoggedEvent,
@@ -132,6 +133,9 @@ class DynamoStore:
         return await asyncio.gather(
             self.get_chat(owner, chat_id), self.read_path(owner, chat_id, leaf), self.get_profile(owner)
         )
+
+    async def put_feedback(self, owner: str, chat_id: str, message_id: str, feedback: Feedback | None) -> None:
+        await self._call(chats.put_feedback, owner, chat_id, message_id, feedback)
 
     # -- runs ---------------------------------------------------------------------------------------------------
     async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:

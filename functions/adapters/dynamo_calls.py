@@ -135,7 +135,7 @@ class Writes:
     def put(self, name: str, item: Model, condition: Condition | None = None) -> None:
         self._items["put"].append((name, item.get_save_kwargs_from_instance(condition=condition)))
 
-    def update(self, name: str, item: Model, actions: Sequence[Action], condition: Condition) -> None:
+    def update(self, name: str, item: Model, actions: Sequence[Action], condition: Condition | None) -> None:
         arguments = item.get_update_kwargs_from_instance(
             list(actions), condition=condition, return_values_on_condition_failure="ALL_OLD"
         )

@@ -1,7 +1,7 @@
 """Chats, messages and profiles in DynamoDB. Synchronous: `dynamo` runs these on its threads.
 
 A chat is one item with an attribute for each field, so that a turn, a rename and a delete each touch their own and
-never read before they write. A message is one JSON value and is written once.
+never read before they write. A message is one JSON value and is written once; its feedback is an attribute of its own.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from functions.adapters.dynamo_models import (
     recent_key,
     run_pk,
 )
-from functions.chat.messages import Chat, Message, Page, Profile
+from functions.chat.messages import Chat, Feedback, Message, Page, Profile
 from functions.errors import BadInput, Conflict
 
 SEARCHED_CHATS = 200  # how many chats one page of a search looks into; it may then be short, and still have a next
@@ -34,6 +34,7 @@ PAGE = 100
 
 encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(Message).decode
+_decode_feedback = msgspec.json.Decoder(Feedback).decode
 _decode_profile = msgspec.json.Decoder(Profile).decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -200,8 +201,25 @@ def _keys(t: Tables, pk: str) -> list[ChatItem]:
 def message_items(t: Tables, owner: str, message: Message) -> tuple[ChatItem, list[ChatItem]]:
     """The item of a message, and its parts when it is large."""
     pk, sk = chat_pk(owner, message.chat_id), message_sk(message.id)
-    attributes, parts = spread(t, pk, sk, encode(message))
+    attributes, parts = spread(t, pk, sk, encode(msgspec.structs.replace(message, feedback=None)))
     return t.chat(pk, sk, **attributes), parts
+
+
+def _load_message(t: Tables, item: ChatItem) -> Message:
+    feedback = None if item.feedback is None else _decode_feedback(item.feedback)
+    return msgspec.structs.replace(_decode_message(gather(t, item)), feedback=feedback)
+
+
+def put_feedback(t: Tables, owner: str, chat_id: str, message_id: str, feedback: Feedback | None) -> None:
+    value = None if feedback is None else encode(feedback)
+    message = t.chat(chat_pk(owner, chat_id), message_sk(message_id))
+    writes = Writes(t)
+    writes.check("chat", t.chat, owner_pk(owner), chat_sk(chat_id), is_alive(t))
+    writes.update("message", message, [set_or_remove(t, "feedback", value)], t.chat.pk.exists())
+    try:
+        writes.commit()
+    except Refused as exc:
+        raise rules.no_message() from exc
 
 
 def _messages(
@@ -229,7 +247,7 @@ def get_message(t: Tables, owner: str, chat_id: str, message_id: str) -> Message
     chat, message = (rows.get(sk) for _, sk in keys)
     if chat is None or chat.is_deleted or message is None:
         raise rules.no_message()
-    return _decode_message(gather(t, message))
+    return _load_message(t, message)
 
 
 def list_messages(t: Tables, owner: str, chat_id: str, *, limit: int | None, before: str | None) -> Page[Message]:
@@ -237,7 +255,7 @@ def list_messages(t: Tables, owner: str, chat_id: str, *, limit: int | None, bef
     # `before` itself is in the range and not in the page; one more tells whether there is an older page.
     items = _messages(t, owner, chat_id, before=before, limit=None if limit is None else limit + 2)
     items = [item for item in items if before is None or item.sk != message_sk(before)]
-    newest = [_decode_message(gather(t, item)) for item in items[:limit]]
+    newest = [_load_message(t, item) for item in items[:limit]]
     more = limit is not None and len(items) > limit and bool(newest)
     return Page(data=tuple(newest[::-1]), next=newest[-1].id if more else None)
 

@@ -86,6 +86,8 @@ class ChatItem(Model):
     recent = UnicodeAttribute(null=True)
     moment = UnicodeAttribute(null=True)
     by_moment = RecentIndex()
+    # Message
+    feedback = BinaryAttribute(null=True, legacy_encoding=False)
     # Run
     status = UnicodeAttribute(null=True)
     epoch = WholeNumber(null=True)

@@ -184,8 +184,13 @@ def _write_turn_in_chat(t: Tables, owner: str, writes: Writes, turn: NewTurn, ru
 
 
 def _put_message(t: Tables, owner: str, writes: Writes, message: Message, condition: Condition | None) -> None:
+    """With a condition the message is new. Without one it may be there, and then its feedback stays."""
     item, parts = message_items(t, owner, message)
-    writes.put("message", item, condition)
+    if condition is not None:
+        writes.put("message", item, condition)
+    else:
+        body = [set_or_remove(t, name, getattr(item, name)) for name in ("data", "parts", "tag")]
+        writes.update("message", t.chat(item.pk, item.sk), body, None)
     for part in parts:
         writes.put("part of the message", part)
 

@@ -31,6 +31,7 @@ from functions.adapters.sqlite_sweep import SWEEP_MS, sweep
 from functions.adapters.sqlite_writer import Readers, Writer
 from functions.chat.messages import (
     Chat,
+    Feedback,
     Job,
     JoinedNode,
     LoggedEvent,
@@ -152,6 +153,9 @@ class SqliteStore:
 
     async def read_context(self, owner: str, chat_id: str, leaf: str) -> tuple[Chat, tuple[Message, ...], Profile]:
         return await self._read(chats.read_context, owner, chat_id, leaf)
+
+    async def put_feedback(self, owner: str, chat_id: str, message_id: str, feedback: Feedback | None) -> None:
+        await self._write(chats.put_feedback, owner, chat_id, message_id, feedback)
 
     # -- runs ---------------------------------------------------------------------------------------------------
     async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:

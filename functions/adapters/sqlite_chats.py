@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from functions.adapters import rules
-from functions.chat.messages import Chat, Message, Page, Profile
+from functions.chat.messages import Chat, Feedback, Message, Page, Profile
 from functions.errors import BadInput, Conflict
 
 encode = msgspec.json.Encoder().encode
 decode_chat = msgspec.json.Decoder(Chat).decode
-decode_message = msgspec.json.Decoder(Message).decode
+_decode_message = msgspec.json.Decoder(Message).decode
+_decode_feedback = msgspec.json.Decoder(Feedback).decode
 _decode_profile = msgspec.json.Decoder(Profile).decode
 
 
@@ -95,23 +96,40 @@ def has_message(db: sqlite3.Connection, chat: int, message_id: str) -> bool:
     return found is not None
 
 
-def store_message(db: sqlite3.Connection, chat: int, message: Message) -> None:
-    """Replaces what has its id: whoever may write it has been decided before."""
-    db.execute(
-        "INSERT OR REPLACE INTO messages (chat, id, parent_id, data) VALUES (?, ?, ?, ?)",
-        (chat, message.id, message.parent_id, encode(message)),
+def _load_message(data: bytes, feedback: bytes | None) -> Message:
+    """The feedback stands apart, so that whoever writes one of the two need not know the other."""
+    return msgspec.structs.replace(
+        _decode_message(data), feedback=None if feedback is None else _decode_feedback(feedback)
     )
+
+
+def store_message(db: sqlite3.Connection, chat: int, message: Message) -> None:
+    """Replaces what has its id: whoever may write it has been decided before. Its feedback stays."""
+    db.execute(
+        "INSERT INTO messages (chat, id, parent_id, data) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (chat, id) DO UPDATE SET parent_id = excluded.parent_id, data = excluded.data",
+        (chat, message.id, message.parent_id, encode(msgspec.structs.replace(message, feedback=None))),
+    )
+
+
+def put_feedback(db: sqlite3.Connection, owner: str, chat_id: str, message_id: str, feedback: Feedback | None) -> None:
+    stored = db.execute(
+        "UPDATE messages SET feedback = ? WHERE id = ? AND chat = (SELECT n FROM chats WHERE owner = ? AND id = ?)",
+        (None if feedback is None else encode(feedback), message_id, owner, chat_id),
+    )
+    if not stored.rowcount:
+        raise rules.no_message()
 
 
 def get_message(db: sqlite3.Connection, owner: str, chat_id: str, message_id: str) -> Message:
     row = db.execute(
-        "SELECT messages.data FROM chats JOIN messages ON chat = chats.n WHERE owner = ? AND chats.id = ? "
+        "SELECT messages.data, feedback FROM chats JOIN messages ON chat = chats.n WHERE owner = ? AND chats.id = ? "
         "AND messages.id = ?",
         (owner, chat_id, message_id),
     ).fetchone()
     if row is None:
         raise rules.no_message()
-    return decode_message(row[0])
+    return _load_message(*row)
 
 
 def list_messages(
@@ -122,30 +140,30 @@ def list_messages(
         n, _ = find_chat(db, owner, chat_id)
         # -1 is SQLite's "no limit". One more than asked for tells whether there is an older page.
         rows = db.execute(
-            "SELECT data FROM messages WHERE chat = ? AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
+            "SELECT data, feedback FROM messages WHERE chat = ? AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
             (n, before, before, -1 if limit is None else limit + 1),
         ).fetchall()
-    newest = tuple(decode_message(data) for (data,) in rows[:limit])
+    newest = tuple(_load_message(*row) for row in rows[:limit])
     more = limit is not None and len(rows) > limit and bool(newest)
     return Page(data=newest[::-1], next=newest[-1].id if more else None)
 
 
 _PATH = """
-    WITH RECURSIVE path (parent_id, data, depth) AS (
-        SELECT messages.parent_id, messages.data, 0 FROM chats JOIN messages ON chat = chats.n
+    WITH RECURSIVE path (parent_id, data, feedback, depth) AS (
+        SELECT messages.parent_id, messages.data, messages.feedback, 0 FROM chats JOIN messages ON chat = chats.n
         WHERE owner = :owner AND chats.id = :chat AND messages.id = :leaf
         UNION ALL
-        SELECT messages.parent_id, messages.data, depth + 1 FROM path
+        SELECT messages.parent_id, messages.data, messages.feedback, depth + 1 FROM path
         JOIN chats ON owner = :owner AND chats.id = :chat
         JOIN messages ON chat = chats.n AND messages.id = path.parent_id)
-    SELECT data FROM path ORDER BY depth DESC"""
+    SELECT data, feedback FROM path ORDER BY depth DESC"""
 
 
 def read_path(db: sqlite3.Connection, owner: str, chat_id: str, leaf: str) -> tuple[Message, ...]:
     rows = db.execute(_PATH, {"owner": owner, "chat": chat_id, "leaf": leaf}).fetchall()
     if not rows:
         raise rules.no_message()
-    return tuple(decode_message(data) for (data,) in rows)
+    return tuple(_load_message(*row) for row in rows)
 
 
 def read_context(

@@ -88,6 +88,7 @@ MIGRATIONS = (
         n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, asked_ms INTEGER NOT NULL, data BLOB NOT NULL);
     CREATE INDEX uses_by_time ON uses (asked_ms, id);
     """,
+    "ALTER TABLE messages ADD COLUMN feedback BLOB",
 )
 
 

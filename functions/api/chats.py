@@ -9,15 +9,16 @@ from pydantic import Field, model_validator
 
 from functions.api import cursors
 from functions.api.auth import CurrentPrincipal, CurrentServices
-from functions.api.fields import Body, Id, MessageText, ShortText, StopText, SystemPrompt, Title
+from functions.api.fields import Body, Comment, Id, MessageText, ShortText, StopText, SystemPrompt, Title
 from functions.api.sse import EventStream
-from functions.chat.messages import Chat, Message, Sampling, new_id, utc_now
+from functions.chat.messages import Chat, Feedback, Message, Reason, Sampling, new_id, utc_now
 from functions.chat.opening import TurnRequest, message_key
 from functions.errors import BadInput
 from functions.settings import PAGE_MAX
 
 router = APIRouter(tags=["chats"])
 ChatId = Annotated[Id, Path()]
+MessageId = Annotated[Id, Path()]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
@@ -64,6 +65,18 @@ class Completion(Body):
     def _one_of_two(self) -> "Completion":
         if (self.message is None) == (self.regenerate is None):
             raise ValueError("give either `message` or `regenerate`")
+        return self
+
+
+class Opinion(Body):
+    rating: Literal[1, -1]
+    reason: Reason | None = None
+    comment: Comment | None = None
+
+    @model_validator(mode="after")
+    def _reasons_are_for_complaints(self) -> "Opinion":
+        if self.reason is not None and self.rating == 1:
+            raise ValueError("a `reason` says what was wrong, so it needs the `rating` -1")
         return self
 
 
@@ -186,6 +199,32 @@ async def attach(chat_id: ChatId, who: CurrentPrincipal, services: CurrentServic
     if chat.active_run is None:
         return Response(status_code=204)
     return EventStream(await services.runs.follow(who.owner, chat.active_run), headers={"x-run-id": chat.active_run})
+
+
+@router.put("/chat/{chat_id}/messages/{message_id}/feedback")
+async def put_feedback(
+    chat_id: ChatId, message_id: MessageId, body: Opinion, who: CurrentPrincipal, services: CurrentServices
+) -> Response:
+    """What the owner thinks of an answer, or that a rail was wrong about a message of theirs. Put again, it replaces
+    what was there. Returns it as it is stored: the comment has been through the input rails."""
+    message = await services.store.get_message(who.owner, chat_id, message_id)
+    if body.reason == "guardrail_wrong" and not message.verdicts:
+        raise BadInput("No guardrail acted on this message; choose another reason.", param="reason")
+    if message.role == "user" and body.reason != "guardrail_wrong":
+        raise BadInput("Only answers are rated; of a message of yours, say `guardrail_wrong`.", param="reason")
+    said = (body.comment or "").strip()
+    comment = await services.turns.admit(said, "comment") if said else None
+    feedback = Feedback(rating=body.rating, reason=body.reason, comment=comment, at=utc_now())
+    await services.store.put_feedback(who.owner, chat_id, message_id, feedback)
+    return as_json(feedback)
+
+
+@router.delete("/chat/{chat_id}/messages/{message_id}/feedback", status_code=204)
+async def withdraw_feedback(
+    chat_id: ChatId, message_id: MessageId, who: CurrentPrincipal, services: CurrentServices
+) -> Response:
+    await services.store.put_feedback(who.owner, chat_id, message_id, None)
+    return Response(status_code=204)
 
 
 @router.post("/prewarm")

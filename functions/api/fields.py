@@ -48,4 +48,5 @@ MessageText = Annotated[str, _at_most(MESSAGE_BYTES, "message"), AfterValidator(
 SystemPrompt = Annotated[str, _at_most(SYSTEM_PROMPT_BYTES, "system prompt")]
 Title = Annotated[str, _at_most(1024, "title"), AfterValidator(_not_blank)]
 ShortText = Annotated[str, _at_most(1024, "name")]
+Comment = Annotated[str, _at_most(4096, "comment")]
 StopText = Annotated[str, _at_most(1024, "stop sequence"), AfterValidator(_not_blank)]

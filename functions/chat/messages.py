@@ -94,6 +94,21 @@ class Problem(Struct, frozen=True, kw_only=True):
     message: str
 
 
+Reason = Literal["incorrect", "unhelpful", "ignored", "style", "unsafe", "guardrail_wrong", "other"]
+
+
+class Feedback(Struct, frozen=True, kw_only=True):
+    """What the owner thinks of a message: good (1) or bad (-1), what was wrong with it, and their own words.
+
+    `ignored`: it did not do what was asked. `guardrail_wrong`: a rail acted where it should not have.
+    """
+
+    rating: Literal[1, -1]
+    reason: Reason | None = None
+    comment: str | None = None
+    at: datetime
+
+
 class Message(Struct, frozen=True, kw_only=True):
     id: str
     chat_id: str
@@ -112,6 +127,7 @@ class Message(Struct, frozen=True, kw_only=True):
     verdicts: tuple[Verdict, ...] = ()
     error: Problem | None = None
     left_out: int = 0  # earlier messages that did not fit into the model's context
+    feedback: Feedback | None = None  # written by `put_feedback` alone
 
 
 class Chat(Struct, frozen=True, kw_only=True):

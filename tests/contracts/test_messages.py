@@ -4,10 +4,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from functions.chat.messages import Cost, Problem, Timings, Usage, Verdict, new_id
+from functions.chat.messages import Cost, Feedback, Problem, Timings, Usage, Verdict, new_id
 from functions.errors import NotFound
 from tests.contracts.makers import (
     NASTY,
+    T0,
     Store,
     a_chat,
     a_message,
@@ -166,3 +167,86 @@ async def test_an_absent_message_is_not_found(store: Store, owner: str) -> None:
             await store.read_path(owner, chat.id, absent)
     with pytest.raises(NotFound):
         await store.read_path(owner, new_id(), elsewhere.user_message_id or "")
+
+
+ANGRY = Feedback(rating=-1, reason="guardrail_wrong", comment=NASTY, at=T0)
+HAPPY = Feedback(rating=1, at=T0 + timedelta(microseconds=1))
+
+
+async def test_feedback_is_read_with_its_message_wherever_that_is_read(store: Store, owner: str) -> None:
+    chat, run = await finished_chat(store, owner)
+    answer = run.assistant_message_id
+
+    await store.put_feedback(owner, chat.id, answer, ANGRY)
+
+    found = await store.get_message(owner, chat.id, answer)
+    listed = (await store.list_messages(owner, chat.id)).data
+    _, path, _ = await store.read_context(owner, chat.id, answer)
+    assert found.feedback == ANGRY
+    assert (found.content, found.run_id) == ("Hi!", run.id)
+    assert listed[-1] == path[-1] == found
+    assert listed[0].feedback is None
+
+
+async def test_feedback_is_replaced_whole_and_taken_back(store: Store, owner: str) -> None:
+    chat, run = await finished_chat(store, owner)
+    answer = run.assistant_message_id
+    before = await store.get_message(owner, chat.id, answer)
+
+    async def read() -> Feedback | None:
+        return (await store.get_message(owner, chat.id, answer)).feedback
+
+    for _ in range(2):
+        await store.put_feedback(owner, chat.id, answer, ANGRY)
+        assert await read() == ANGRY
+    await store.put_feedback(owner, chat.id, answer, HAPPY)
+    assert await read() == HAPPY
+    for _ in range(2):
+        await store.put_feedback(owner, chat.id, answer, None)
+        assert await store.get_message(owner, chat.id, answer) == before
+
+
+@pytest.mark.parametrize("size", [10, 700_000])
+async def test_an_answer_that_is_stored_again_keeps_its_feedback(store: Store, owner: str, size: int) -> None:
+    # A verdict that comes late replaces the answer; what its reader said of it stays, also on a large one.
+    chat, first = await finished_chat(store, owner, "🙂" * size)
+    await store.put_feedback(owner, chat.id, first.assistant_message_id, ANGRY)
+    run, _ = await store.begin_turn(
+        owner, a_turn(owner, chat.id, run={"assistant_message_id": first.assistant_message_id})
+    )
+    run = await claimed(store, owner, run)
+
+    await store.finish_run(owner, ended(run), [the_end(2)], the_answer(run, "withdrawn", feedback=HAPPY))
+
+    found = await store.get_message(owner, chat.id, first.assistant_message_id)
+    assert (found.content, found.feedback) == ("withdrawn", ANGRY)
+
+
+async def test_feedback_is_not_what_a_search_finds(store: Store, owner: str) -> None:
+    chat, run = await finished_chat(store, owner)
+    told = Feedback(rating=-1, comment="xylophone", at=T0)
+
+    await store.put_feedback(owner, chat.id, run.assistant_message_id, told)
+
+    assert (await store.list_chats(owner, limit=9, query="xylophone")).data == ()
+
+
+async def test_feedback_needs_a_message_of_the_owners_own(store: Store, owner: str) -> None:
+    chat, run = await finished_chat(store, owner)
+    other, _ = await finished_chat(store, owner)
+    answer = run.assistant_message_id
+
+    for who, where, what in (
+        ("somebody else", chat.id, answer),
+        (owner, other.id, answer),
+        (owner, chat.id, new_id()),
+        (owner, new_id(), answer),
+    ):
+        for feedback in (ANGRY, None):
+            with pytest.raises(NotFound):
+                await store.put_feedback(who, where, what, feedback)
+    assert (await store.get_message(owner, chat.id, answer)).feedback is None
+
+    await store.delete_chat(owner, chat.id)
+    with pytest.raises(NotFound):
+        await store.put_feedback(owner, chat.id, answer, ANGRY)

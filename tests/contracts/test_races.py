@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from functions.chat.messages import Run, RunJob, new_id
+from functions.chat.messages import Feedback, Run, RunJob, new_id
 from functions.errors import Conflict, Fenced, NotFound
 from tests.contracts.conftest import Opener
 from tests.contracts.inside import forget_nodes, leftovers
 from tests.contracts.makers import (
     LEASE_MS,
+    T0,
     Store,
     a_chat,
     a_message,
@@ -202,6 +203,39 @@ async def test_a_chat_deleted_under_its_worker_leaves_nothing_behind(stores: Sto
     with pytest.raises(Fenced):
         await stores[0].finish_run(owner, ended(run), [the_end(99)], the_answer(run))
     await assert_gone(stores[0], owner, chat.id, [run.id])
+    assert await leftovers(stores[1], owner) == []
+
+
+@pytest.mark.parametrize("_round", ROUNDS)
+async def test_of_many_opinions_one_stays_whole(stores: Stores, owner: str, _round: int) -> None:
+    chat, run = await finished_chat(stores[0], owner)
+    opinions = [Feedback(rating=-1, reason="other", comment=str(n), at=T0) for n in range(8)]
+    answer = run.assistant_message_id
+
+    results = await race([
+        stores[n % 2].put_feedback(owner, chat.id, answer, opinion) for n, opinion in enumerate(opinions)
+    ])  # fmt: skip
+
+    assert surprises(results) == []
+    assert (await stores[0].get_message(owner, chat.id, answer)).feedback in opinions
+    await stores[1].put_feedback(owner, chat.id, answer, opinions[0])
+    assert (await stores[0].get_message(owner, chat.id, answer)).feedback == opinions[0]
+
+
+@pytest.mark.parametrize("_round", ROUNDS)
+async def test_an_opinion_on_a_chat_that_is_being_deleted_leaves_nothing(
+    stores: Stores, owner: str, _round: int
+) -> None:
+    chat, run = await finished_chat(stores[0], owner)
+    told = Feedback(rating=1, at=T0)
+
+    said, deleted = await race([
+        stores[0].put_feedback(owner, chat.id, run.assistant_message_id, told),
+        stores[1].delete_chat(owner, chat.id),
+    ])  # fmt: skip
+
+    assert deleted is None
+    assert said is None or isinstance(said, NotFound)
     assert await leftovers(stores[1], owner) == []
 
 
