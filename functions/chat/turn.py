@@ -1,16 +1,15 @@
 """One message's way. READ FIRST.
 
     start()   limits → input guardrails → one transaction (message + run) → the run begins
-    _answer() history → context → gateway → output guardrails → run log → the end
+    _answer() history → context → gateway → output guardrails → guard model, if any → run log → the end
     resume()  the same answer, taken over by another worker from the stored prefix
 
 A turn knows ports and the engine behind `gateway`; it knows no HTTP, no database and no environment.
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import aclosing, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, assert_never
 
@@ -18,32 +17,27 @@ import msgspec
 
 from functions.chat import context, opening
 from functions.chat.books import Books
+from functions.chat.closing import Ending, Progress, closed
+from functions.chat.guarded import Asked, Gate, refusal_in, strings_in
 from functions.chat.messages import (
     TERMINAL,
     Chat,
-    Done,
-    Failed,
     Message,
-    NodeUse,
     Problem,
-    Profile,
     Run,
-    RunEvent,
-    Sampling,
     StatusChanged,
-    Stopped,
-    Timings,
     ToolCalls,
-    Usage,
     Verdict,
     new_id,
 )
+from functions.chat.moderator import Moderator, stays
 from functions.chat.opening import TurnRequest
+from functions.chat.prompts import Prompts
 from functions.chat.quotas import Quotas
 from functions.chat.runs import RunLog, Runs
 from functions.errors import BadInput, Fenced, NotFound, ParleyError, UpstreamError
 from functions.guardrails.policy import Policy
-from functions.guardrails.stream import JsonResult, OutputFilter, check_json, language_of
+from functions.guardrails.stream import JsonResult, OutputFilter, check_json
 from functions.guardrails.validators import InputGuard, InputResult
 from functions.inference.gateway import End, Gateway, ModelInfo, Token, Waiting
 from functions.ports import ChatStore
@@ -54,30 +48,6 @@ MAX_CLAIMS = 5  # a run that has killed this many workers is given up
 CONTINUATIONS = 2  # of an answer whose node died in the middle
 BROKEN_OFF = ("model_error", "model_timeout")
 GUARD_IN_THREAD_CHARS = 2000  # below, the check is faster than the hop to a thread
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What is known about an answer while it is being made."""
-
-    accepted_ms: int
-    began_ms: int
-    wake_ms: int = 0
-    ttft_ms: int = 0
-    is_flowing: bool = False  # text comes
-    finish_reason: str = "stop"
-    usage: Usage | None = None
-    generated: int = 0  # delta frames: stands in for the count of tokens when the node could not say
-    prefix_tokens: int = 0
-    left_out: int = 0
-    verdicts: list[Verdict] = field(default_factory=list)
-    earlier_verdicts: int = 0  # of the input, and of workers before this one
-    uses: list[NodeUse] = field(default_factory=list)  # of nodes, by this worker
-
-    @property
-    def usage_here(self) -> Usage:
-        """What this worker's node did: an earlier worker's text came to it as prompt."""
-        return self.usage or Usage(completion_tokens=self.generated)
 
 
 class Turns:
@@ -99,8 +69,9 @@ class Turns:
     ) -> None:
         self._store, self._runs, self._gateway = store, runs, gateway
         self._guard, self._policy, self._digest_key = guard, policy, digest_key
-        self._system_prompt = system_prompt
-        self._quotas, self._books, self._context_policy = quotas, books, context_policy
+        self._prompts = Prompts(store, gateway, system_prompt, context_policy)
+        self._quotas, self._books = quotas, books
+        self._moderator = Moderator.of(policy, gateway, key=digest_key)
         self._resuming: set[str] = set()
         runs.takeover = self.resume
 
@@ -295,15 +266,17 @@ class Turns:
         run = run_log.run
         now = self._runs.clock()
         accepted = int(run.created_at.timestamp() * 1000)
-        progress = _Progress(accepted_ms=accepted, began_ms=now, verdicts=opening.verdicts_in(run_log.events))
-        ending: Literal["completed", "stopped"] | Problem = "completed"
+        progress = Progress(accepted_ms=accepted, began_ms=now, verdicts=opening.verdicts_in(run_log.events))
+        progress.refusal = refusal_in(progress.verdicts)  # an earlier worker had it, and no time to end the run
+        ending: Ending = "completed"
         try:
             if run_log.stopping:
                 raise asyncio.CancelledError
             if run.epoch > MAX_CLAIMS:
                 raise UpstreamError("The answer was interrupted too often; please try again.", code="gave_up")
             async with asyncio.timeout(max(0.0, RUN_SECONDS - (now - accepted) / 1000)):  # takeovers included
-                await self._generate(run_log, progress)
+                if progress.refusal is None:
+                    await self._generate(run_log, progress)
         except asyncio.CancelledError:
             if run_log.closed or not run_log.stopping:
                 await self._leave(run, progress)
@@ -320,16 +293,37 @@ class Turns:
         except Exception:  # the edge of the run: the reader gets an event, the log gets the trace
             log_fault("run.fault", run=run.id)
             ending = Problem(code="internal", message="Something broke on our side; please try again.")
-        await self._end(run_log, progress, ending)
+        await self._end(run_log, progress, await self._last_word(run_log, progress, ending))
 
-    async def _generate(self, run_log: RunLog, progress: _Progress) -> None:
+    async def _last_word(self, run_log: RunLog, progress: Progress, ending: Ending) -> Ending:
+        """The guard model's: also an answer that was stopped or broke off is judged as far as it was shown. What it
+        refuses is taken back; where nothing was shown, the refusal is the answer."""
+        gate = progress.gate
+        if gate is not None and ending != "completed":
+            try:
+                await gate.last_look()
+            except asyncio.CancelledError:
+                await self._leave(run_log.run, progress)
+                raise
+        if gate is not None and gate.refusal is not None:
+            progress.refusal = gate.refusal
+        if progress.refusal is None:
+            return ending
+        progress.finish_reason = "content_filter"
+        if not run_log.written():
+            run_log.add_text(progress.refusal, 0)
+        return "completed"
+
+    async def _generate(self, run_log: RunLog, progress: Progress) -> None:
         """The answer, whole: a node that dies in the middle of it is continued by another, as a dead worker is. What it
         had said and the rails still held back is forgotten; the next one says it again."""
         for _ in range(CONTINUATIONS):
             try:
                 await self._stream(run_log, progress)
             except UpstreamError as fault:
-                if fault.code not in BROKEN_OFF or not run_log.written():
+                if progress.gate is not None and progress.gate.refusal is not None:
+                    return
+                if fault.code not in BROKEN_OFF or not (run_log.written() or progress.is_flowing):
                     raise
                 log("run.continued", run=run_log.run.id, code=fault.code)
                 progress.is_flowing, elapsed_ms = False, self._runs.clock() - progress.accepted_ms
@@ -338,17 +332,42 @@ class Turns:
                 return
         await self._stream(run_log, progress)
 
-    async def _stream(self, run_log: RunLog, progress: _Progress) -> None:
-        """One node's part, through the output rails into the log, from wherever the log stands."""
-        run, prefix = run_log.run, run_log.written()
-        prompt = await self._prompt(run, progress)
-        language = language_of(str(prompt[-1].get("content") or ""))
-        rails = OutputFilter(self._policy, prior=prefix, key=self._digest_key, language=language)
-        progress.earlier_verdicts = len(progress.verdicts)
-        sampling = await self._remaining(run, prefix, progress)
+    async def _stream(self, run_log: RunLog, progress: Progress) -> None:
+        """One node's part: through the output rails, past the guard model, into the log, from wherever that stands."""
+        prefix = run_log.written()
+        prompt = await self._prompts.of(run_log.run)
+        asked, progress.left_out = prompt.asked, prompt.left_out
+        rails = OutputFilter(self._policy, prior=prefix, key=self._digest_key, language=asked.language)
+        progress.railed = 0
+        if self._moderator is not None and progress.gate is None:
+            progress.gate = self._gate(self._moderator, run_log, asked, progress)
+        gate = progress.gate
+        async with gate.watching() if gate is not None else nullcontext():
+            end = await self._read(run_log, rails, prompt.messages, prefix, progress)
+            calls = self._checked_calls(run_log, end, progress) if end is not None and not rails.blocked else ()
+            if gate is not None and not await gate.finish(list(strings_in(calls))):
+                return
+            if rails.blocked:
+                run_log.add_text(("\n\n" if run_log.written() else "") + rails.refusal, 0)
+                progress.finish_reason = "content_filter"
+            elif calls:
+                run_log.add(ToolCalls(calls=calls))
+
+    async def _read(
+        self,
+        run_log: RunLog,
+        rails: OutputFilter,
+        prompt: Sequence[dict[str, Any]],
+        prefix: str,
+        progress: Progress,
+    ) -> End | None:
+        """What the node says, through the rails; None when they blocked it, or nothing was left to say."""
+        run = run_log.run
+        sampling, progress.prefix_tokens = await self._prompts.remaining(run, prefix)
         if sampling is None:
             progress.finish_reason = "length"
-            return
+            return None
+        push = run_log.add_text if progress.gate is None else progress.gate.push
         waited_from = 0
         session = run.chat_id or run.id
         answering = self._gateway.stream(
@@ -360,65 +379,88 @@ class Turns:
                     case Token(text=text, count=count):
                         if not progress.is_flowing:
                             self._first_token(run_log, progress, waited_from)
-                        self._show(run_log, rails, rails.push(text), count, progress)
+                        self._show(run_log, rails, push, rails.push(text), count, progress)
                         if rails.blocked:
-                            break
+                            return None
                     case Waiting():
                         waited_from = waited_from or self._runs.clock()
                         run_log.add(self._status(item, progress))
                     case End():
                         progress.finish_reason, progress.usage = item.finish_reason, item.usage
-                        self._show(run_log, rails, rails.finish(), 0, progress)
-                        if not rails.blocked:
-                            self._call_tools(run_log, item, progress)
+                        self._show(run_log, rails, push, rails.finish(), 0, progress)
+                        return item
                     case _:
                         assert_never(item)
-        if rails.blocked:
-            run_log.add_text(("\n\n" if run_log.written() else "") + rails.refusal, 0)
-            progress.finish_reason = "content_filter"
+        return None
 
-    async def _leave(self, run: Run, progress: _Progress) -> None:
+    def _gate(self, moderator: Moderator, run_log: RunLog, asked: Asked, progress: Progress) -> Gate:
+        return Gate(
+            moderator,
+            run_log,
+            asked,
+            verdicts=progress.verdicts,
+            uses=progress.guard_uses,
+            note=lambda verdict: self._note(run_log, verdict, progress),
+            begins=lambda: self._begin_text(run_log, progress),
+            waits=lambda waiting: run_log.add(self._status(waiting, progress)),
+        )
+
+    async def _leave(self, run: Run, progress: Progress) -> None:
         """The run was lost, or is left to the next worker. What it used here is written down; and if it went with its
         chat, nobody else will give its reservation back."""
-        await self._books.enter(run, progress.uses, progress.usage_here)
+        await self._books.enter(run, [*stays(progress.guard_uses), *progress.uses], progress.usage_here)
         if run.reserved_tokens:
             try:
                 await self._store.get_run(run.owner, run.id)
             except NotFound:
                 await self._quotas.settle(run.owner, run.reserved_tokens, progress.generated, run.created_at)
 
-    def _first_token(self, run_log: RunLog, progress: _Progress, waited_from: int) -> None:
-        now = self._runs.clock()
-        elapsed_ms = max(1, now - progress.accepted_ms)
-        progress.is_flowing, progress.ttft_ms = True, progress.ttft_ms or elapsed_ms
-        progress.wake_ms += now - waited_from if waited_from else 0
+    def _first_token(self, run_log: RunLog, progress: Progress, waited_from: int) -> None:
+        progress.is_flowing = True
+        progress.wake_ms += self._runs.clock() - waited_from if waited_from else 0
+        if progress.gate is None:
+            self._begin_text(run_log, progress)
+
+    def _begin_text(self, run_log: RunLog, progress: Progress) -> None:
+        elapsed_ms = max(1, self._runs.clock() - progress.accepted_ms)
+        progress.ttft_ms = progress.ttft_ms or elapsed_ms
         run_log.add(StatusChanged(phase="generating", elapsed_ms=elapsed_ms))
 
-    def _show(self, run_log: RunLog, rails: OutputFilter, text: str, count: int, progress: _Progress) -> None:
+    def _note(self, run_log: RunLog, verdict: Verdict, progress: Progress) -> None:
+        progress.verdicts.append(verdict)
+        run_log.add(opening.acted(verdict))
+
+    def _show(
+        self,
+        run_log: RunLog,
+        rails: OutputFilter,
+        push: Callable[[str, int], None],
+        text: str,
+        count: int,
+        progress: Progress,
+    ) -> None:
         """What the rails let through, and what they did, in the order of the text."""
-        seen = len(progress.verdicts) - progress.earlier_verdicts
-        if len(rails.verdicts) > seen:
-            for verdict in rails.verdicts[seen:]:
-                progress.verdicts.append(verdict)
-                run_log.add(opening.acted(verdict))
+        if len(rails.verdicts) > progress.railed:
+            for verdict in rails.verdicts[progress.railed :]:
+                self._note(run_log, verdict, progress)
+            progress.railed = len(rails.verdicts)
         progress.generated += count
         if text:
-            run_log.add_text(text, count)
+            push(text, count)
 
-    def _call_tools(self, run_log: RunLog, end: End, progress: _Progress) -> None:
-        """Tool calls leave whole, after the rails have seen the arguments."""
+    def _checked_calls(self, run_log: RunLog, end: End, progress: Progress) -> tuple[dict[str, Any], ...]:
+        """Tool calls leave whole, after the rails have seen the arguments; none where one of them is blocked."""
         if not end.tool_calls:
-            return
+            return ()
         checked = check_json(self._policy, list(end.tool_calls), key=self._digest_key)
-        progress.verdicts += checked.verdicts
         for verdict in checked.verdicts:
-            run_log.add(opening.acted(verdict))
+            self._note(run_log, verdict, progress)
         if checked.blocked:
             progress.finish_reason = "content_filter"
-            return
-        run_log.add(ToolCalls(calls=tuple(checked.value)))
+            return ()
+        return tuple(checked.value)
 
-    def _status(self, waiting: Waiting, progress: _Progress) -> StatusChanged:
+    def _status(self, waiting: Waiting, progress: Progress) -> StatusChanged:
         return StatusChanged(
             phase=waiting.phase,
             elapsed_ms=self._runs.clock() - progress.accepted_ms,
@@ -427,108 +469,28 @@ class Turns:
             position=waiting.position,
         )
 
-    # -- the prompt ------------------------------------------------------------------------------------------
-
-    async def _prompt(self, run: Run, progress: _Progress) -> Sequence[dict[str, Any]]:
-        if run.prompt is not None:
-            return run.prompt
-        assert run.chat_id and run.user_message_id
-        chat, path, profile = await self._store.read_context(run.owner, run.chat_id, run.user_message_id)
-        built = await self._fit(run, chat, profile, context.readable(path))
-        progress.left_out = built.left_out
-        return built.messages
-
-    async def _fit(self, run: Run, chat: Chat, profile: Profile, history: Sequence[Message]) -> context.Context:
-        head = context.head_text(chat.system_prompt or self._system_prompt, profile.custom_instructions)
-        budget = context.prompt_budget(self._gateway.context_tokens(run.model), run.sampling.max_tokens)
-        texts = [head, *(m.content for m in history)]
-        if context.upper_bound(texts) <= budget:
-            sizes: Sequence[int] = [len(t.encode()) for t in texts]  # a bound is enough: all of it fits
-        else:
-            sizes = await self._gateway.count_tokens(run.model, texts)
-        head_tokens, *counts = (size + context.MESSAGE_OVERHEAD for size in sizes)
-        return context.build(self._context_policy, head, history, counts, head_tokens=head_tokens, budget=budget)
-
-    async def _remaining(self, run: Run, prefix: str, progress: _Progress) -> Sampling | None:
-        """The caller's sampling, less what an earlier worker has already generated; None when that was all."""
-        if not prefix:
-            return run.sampling
-        progress.prefix_tokens = (await self._gateway.count_tokens(run.model, [prefix]))[0]
-        if run.sampling.max_tokens is None:
-            return run.sampling
-        left = run.sampling.max_tokens - progress.prefix_tokens
-        return msgspec.structs.replace(run.sampling, max_tokens=left) if left > 0 else None
-
     # -- the end ---------------------------------------------------------------------------------------------
 
-    async def _end(
-        self, run_log: RunLog, progress: _Progress, ending: Literal["completed", "stopped"] | Problem
-    ) -> None:
-        now = self._runs.clock()
+    async def _end(self, run_log: RunLog, progress: Progress, ending: Ending) -> None:
         run = run_log.run
-        usage = _usage(progress)
-        timings = Timings(
-            queue_ms=max(0, progress.began_ms - progress.accepted_ms) if run.epoch == 1 else 0,
-            wake_ms=progress.wake_ms,
-            ttft_ms=progress.ttft_ms,
-            total_ms=now - progress.accepted_ms,
-        )
-        cost = self._books.cost(progress.uses, self._gateway.nodes)
-        problem = ending if isinstance(ending, Problem) else None
-        status: Literal["completed", "stopped", "failed"] = "failed" if isinstance(ending, Problem) else ending
-        outcome: dict[str, Any] = {
-            "finish_reason": progress.finish_reason if status == "completed" else status,
-            "usage": usage,
-            "timings": timings,
-            "cost": cost,
-            "verdicts": tuple(progress.verdicts),
-            "error": problem,
-        }
-        ended = msgspec.structs.replace(run, status=status, ended_at=self._now(), **outcome)
-        model = progress.uses[-1].model if progress.uses else run.model
-        answer = opening.answer_of(
-            run,
-            run_log.written(),
-            created_at=ended.ended_at,
-            status="complete" if status == "completed" else status,
-            model=model,
-            asked_model=run.model if model != run.model else None,  # a fallback answered
-            left_out=progress.left_out,
-            **outcome,
-        )
-        last: RunEvent
-        if problem:
-            last = Failed(error=problem, message=answer)
-        elif status == "stopped":
-            last = Stopped(message=answer)
-        else:
-            last = Done(message=answer, usage=usage, timings=timings, cost=cost, finish_reason=progress.finish_reason)
+        used_nodes = [*stays(progress.guard_uses), *progress.uses]
+        cost = self._books.cost(used_nodes, self._gateway.nodes)
+        ended, answer, last = closed(run, run_log.written(), progress, ending, now_ms=self._runs.clock(), cost=cost)
         # Both at once; the ledger's entry is idempotent, and a run that was fenced has used the node all the same.
-        entering = asyncio.create_task(self._books.enter(run, progress.uses, progress.usage_here))
+        entering = asyncio.create_task(self._books.enter(run, used_nodes, progress.usage_here))
         try:
             with suppress(NotFound):  # the chat was deleted meanwhile: nobody is left to hear of it
                 await run_log.finish(ended, [last], answer if run.chat_id else None)
         finally:
             await asyncio.shield(entering)
-        used = usage.prompt_tokens + usage.completion_tokens
+        used = ended.usage.prompt_tokens + ended.usage.completion_tokens
         await self._quotas.settle(run.owner, run.reserved_tokens, used, run.created_at)
         log(
             "run.ended",
             run=run.id,
-            status=status,
-            code=problem.code if problem else None,
-            **msgspec.structs.asdict(usage),
-            **msgspec.structs.asdict(timings),
+            status=ended.status,
+            code=ended.error.code if ended.error else None,
+            **msgspec.structs.asdict(ended.usage),
+            **msgspec.structs.asdict(ended.timings),
             **msgspec.structs.asdict(cost),
         )
-
-
-def _usage(progress: _Progress) -> Usage:
-    """The whole run's usage: what an earlier worker generated came back as prompt and counts as completion."""
-    usage = progress.usage_here
-    taken = progress.prefix_tokens
-    return Usage(
-        prompt_tokens=max(0, usage.prompt_tokens - taken),
-        cached_tokens=usage.cached_tokens,
-        completion_tokens=usage.completion_tokens + taken,
-    )

@@ -1,0 +1,62 @@
+"""What the model reads for a run: a chat's history as far as it fits, or the conversation that the caller brought."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from functions.chat import context
+from functions.chat.guarded import Asked
+from functions.chat.messages import Chat, Message, Profile, Run, Sampling
+from functions.inference.gateway import Gateway
+from functions.ports import ChatStore
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    messages: Sequence[dict[str, Any]]  # the node's wire
+    asked: Asked
+    left_out: int = 0  # earlier messages that did not fit
+
+
+class Prompts:
+    def __init__(
+        self, store: ChatStore, gateway: Gateway, system_prompt: str, context_policy: context.ContextPolicy
+    ) -> None:
+        """`system_prompt` leads every chat that has none of its own."""
+        self._store, self._gateway = store, gateway
+        self._system_prompt, self._context_policy = system_prompt, context_policy
+
+    async def of(self, run: Run) -> Prompt:
+        """Raises NotFound when the chat is gone, ContextTooLong when even the question does not fit."""
+        if run.prompt is not None:
+            return Prompt(run.prompt, Asked.in_prompt(run.prompt, run.sampling.extra))
+        assert run.chat_id and run.user_message_id
+        chat, path, profile = await self._store.read_context(run.owner, run.chat_id, run.user_message_id)
+        built = await self._fit(run, chat, profile, context.readable(path))
+        # What the operator's own system prompt says is not the caller's; earlier questions were judged when they came.
+        asked = Asked(path[-1].content, (chat.system_prompt, profile.custom_instructions))
+        return Prompt(built.messages, asked, built.left_out)
+
+    async def _fit(self, run: Run, chat: Chat, profile: Profile, history: Sequence[Message]) -> context.Context:
+        head = context.head_text(chat.system_prompt or self._system_prompt, profile.custom_instructions)
+        budget = context.prompt_budget(self._gateway.context_tokens(run.model), run.sampling.max_tokens)
+        texts = [head, *(m.content for m in history)]
+        if context.upper_bound(texts) <= budget:
+            sizes: Sequence[int] = [len(t.encode()) for t in texts]  # a bound is enough: all of it fits
+        else:
+            sizes = await self._gateway.count_tokens(run.model, texts)
+        head_tokens, *counts = (size + context.MESSAGE_OVERHEAD for size in sizes)
+        return context.build(self._context_policy, head, history, counts, head_tokens=head_tokens, budget=budget)
+
+    async def remaining(self, run: Run, prefix: str) -> tuple[Sampling | None, int]:
+        """The caller's sampling, less what an earlier worker has already generated (None when that was all), and how
+        many tokens that was."""
+        if not prefix:
+            return run.sampling, 0
+        taken = (await self._gateway.count_tokens(run.model, [prefix]))[0]
+        if run.sampling.max_tokens is None:
+            return run.sampling, taken
+        left = run.sampling.max_tokens - taken
+        return (msgspec.structs.replace(run.sampling, max_tokens=left) if left > 0 else None), taken
