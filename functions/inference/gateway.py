@@ -218,9 +218,10 @@ class Gateway:
         """One answer. With `prefix`, only what comes after it: the node continues the half-written message. After
         the first text `pace` is waited for before each read: whoever shows text in beats need not be woken for
         every token. Each stay at a node is in `uses` before this ends, however it ends; owner, run and tokens are
-        the caller's to fill in. A node that is in there already, because it broke off, is not the first choice."""
+        the caller's to fill in. With a prefix, a node that is in there already broke off, and is not the first choice."""
         course = Course(model, self._pool, self._limits, self._fallbacks, self._now)
-        course.tried |= {node for node in self._pool.nodes if node.name in {use.node for use in uses or ()}}
+        if prefix:
+            course.tried |= {node for node in self._pool.nodes if node.name in {use.node for use in uses or ()}}
         number: int | None = None  # its turn in the queue, kept when it has to come again
         while True:
             ticket: Ticket | None = None

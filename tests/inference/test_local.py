@@ -71,7 +71,7 @@ async def test_the_engine_continues_a_half_written_answer_to_the_letter(
         assert (whole[:cut] + heard.text).startswith(whole)
 
 
-@pytest.mark.parametrize("prefix", ["a", "a ", "a\n", "a\n\n", " a", "世界", "🙂", "e\u0301", "the", "a\t", "<|x|>"])
+@pytest.mark.parametrize("prefix", ["a", "a\n", "a\n\n", " a", "世界", "🙂", "e\u0301", "the", "a\t", "<|x|>"])
 async def test_no_byte_of_a_half_written_answer_is_lost_on_the_way(
     prefix: str, engine: LocalEngine, open_gateway: OpenGateway
 ) -> None:
@@ -84,6 +84,18 @@ async def test_no_byte_of_a_half_written_answer_is_lost_on_the_way(
     assert plain.end and plain.end.usage and continued.end and continued.end.usage
     (added,) = await gateway.count_tokens("random", [prefix])
     assert continued.end.usage.prompt_tokens == plain.end.usage.prompt_tokens + added
+
+
+async def test_the_spaces_at_a_half_written_answers_end_are_left_to_the_engine_to_say(
+    engine: LocalEngine, open_gateway: OpenGateway
+) -> None:
+    """After a space alone a model goes on with another word than it was about to say."""
+    gateway = await open_gateway(engine.node)
+    bare, spaced = [await listen(gateway, "random", sampling=GREEDY, prefix=prefix) for prefix in ("a", "a  ")]
+
+    assert bare.end and bare.end.usage and spaced.end and spaced.end.usage
+    assert spaced.end.usage.prompt_tokens == bare.end.usage.prompt_tokens
+    assert spaced.text == bare.text.lstrip(" ")
 
 
 async def test_answers_and_counts_one_after_the_other_meet_no_closed_connection(
