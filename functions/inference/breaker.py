@@ -1,8 +1,9 @@
 """When a node is left alone: after faults, and after it has said that it is busy.
 
 Promises: `FAULTS` consecutive faults open it, for `OPEN_SECONDS` and twice as long each time after that; then one
-request tries, and its outcome closes or opens it again. A busy node rests as long as it asks for, or a little longer
-each time. Does not know what a fault is: whoever asked the node decides, and a user's bad request is none.
+request tries. A fault opens it again; text lets the others in, and until an answer is whole one fault is enough to open
+it. A busy node rests as long as it asks for, or a little longer each time. Does not know what a fault is: whoever asked
+the node decides, and a user's bad request is none.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,8 @@ class Breaker:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._faults = 0
-        self._open_s = 0.0  # how long it was last opened for; 0: it is closed
+        self._open_s = 0.0  # how long it was opened for; 0: it is closed
+        self._last_open_s = 0.0  # since the node was last well
         self._until = 0.0
         self._is_trying = False
         self._rest_s = 0.0
@@ -52,15 +54,20 @@ class Breaker:
         """Before its outcome, if there is one: whoever stopped while waiting has learned nothing."""
         self._is_trying = False
 
+    def hear(self) -> None:
+        """The one that tries it is being answered: an answer may take minutes, and nobody need wait for its end."""
+        self._is_trying, self._open_s, self._faults = False, 0.0, FAULTS - 1
+
     def succeed(self) -> None:
-        self._faults, self._open_s, self._rest_s = 0, 0.0, 0.0
+        self._faults, self._open_s, self._last_open_s, self._rest_s = 0, 0.0, 0.0, 0.0
 
     def fail(self, *, was_trial: bool) -> bool:
         """Whether this fault opened it. Those that were under way when it opened say nothing new."""
         self._faults += 1
         if self._faults < FAULTS or (self._open_s and not was_trial):
             return False
-        self._open_s = min(2 * self._open_s, OPEN_SECONDS_MAX) or OPEN_SECONDS
+        self._open_s = self._last_open_s = min(2 * self._last_open_s, OPEN_SECONDS_MAX) or OPEN_SECONDS
+        self._is_trying = False  # one from before it was closed
         self._until = self._now() + self._open_s
         return True
 

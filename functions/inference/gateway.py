@@ -237,8 +237,11 @@ class Gateway:
                     yield notice
                 ask = Ask(course.model, messages, sampling, session_id, prefix)
                 async with Answer(ticket.placed, ask, self._session, self._limits, pace) as answer:
-                    while (token := await answer.read()) is not None:
+                    token = await answer.read()
+                    self._pool.hear(ticket)
+                    while token is not None:
                         yield token
+                        token = await answer.read()
                     end = await answer.end()
                     outcome = "answered"
                     yield end

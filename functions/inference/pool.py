@@ -199,6 +199,14 @@ class Pool:
         to_come = 0 if is_awake else sum(node.slots for node in serving if node.may_be_starting)
         return self.queued(model) > to_come + self._limits.node_queue * len(serving)
 
+    def hear(self, ticket: Ticket) -> None:
+        """The node answers this ticket: it shows text."""
+        breaker = self._breakers.get(ticket.placed)
+        if ticket.is_trial and breaker is not None:
+            ticket.is_trial = False
+            breaker.hear()
+            self.hand_out()
+
     def leave(self, ticket: Ticket, outcome: Outcome = "none", after_s: float | None = None) -> None:
         """The place goes to the next; what the stay says about the node is remembered."""
         self._stop_waiting(ticket)

@@ -442,6 +442,46 @@ async def test_a_node_that_fails_is_left_alone_and_tried_again_by_one(
     assert (await listen(gateway)).count == 16
 
 
+async def test_nobody_waits_for_the_end_of_a_trial_that_is_being_answered(
+    engine: SimulatedEngine, open_gateway: OpenGateway
+) -> None:
+    clock = Clock()
+    engine.scenario = Scenario(status=500)
+    gateway = await open_gateway(Node(engine.url, models=SIM), now=clock)
+    with pytest.raises(UpstreamError):
+        await listen(gateway)
+    clock.now += OPEN_SECONDS
+    engine.scenario = Scenario(fault="cut", fault_at=4)
+    engine.gate.hold(4)
+    heard = Heard()
+    trial = asyncio.create_task(listen(gateway, into=heard))
+    await until(lambda: heard.count == 4)
+    engine.scenario = Scenario(tokens=2)
+    assert (await listen(gateway)).count == 2
+
+    engine.gate.release()
+    with pytest.raises(UpstreamError):
+        await trial
+    assert (await listen(gateway)).count == 2  # an answer was whole meanwhile: one fault is one fault
+
+
+def test_after_a_trial_one_fault_opens_a_breaker_again_and_for_longer() -> None:
+    clock = Clock()
+    breaker = Breaker(clock)
+    for _ in range(FAULTS):
+        breaker.fail(was_trial=False)
+    clock.now += OPEN_SECONDS
+    breaker.admit()
+    breaker.hear()
+    assert (breaker.is_open, breaker.admit()) == (False, False)
+    assert breaker.fail(was_trial=False)
+    clock.now += OPEN_SECONDS
+    assert breaker.is_open
+    clock.now += OPEN_SECONDS
+
+    assert not breaker.is_open
+
+
 async def test_a_users_bad_requests_do_not_close_a_node_to_others(
     engine: SimulatedEngine, open_gateway: OpenGateway
 ) -> None:
