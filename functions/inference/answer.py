@@ -24,7 +24,7 @@ from functions.inference.breaker import Outcome
 from functions.inference.limits import Limits
 from functions.inference.nodes import Node, NodeKind
 from functions.inference.probing import probe
-from functions.inference.session import post
+from functions.inference.session import NO_ANSWER, post
 from functions.inference.wire import (
     End,
     Reply,
@@ -141,7 +141,7 @@ class Answer:
         try:
             async with asyncio.timeout(self._limits.first_token_s):  # before the headers; the watchdog goes on
                 response = await post(self._session, f"{node.url}/chat/completions", body, headers)
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+        except NO_ANSWER as exc:
             raise no_answer(node, exc) from exc
         if response.status != 200:
             raise await refusal(node, response)
@@ -336,4 +336,5 @@ def _down(node: Node, status: int, after_s: float | None) -> NotYet:
 
 def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None  # a date is rare, and our own back-off does as well
+    is_number = value.isascii() and value.isdigit()
+    return float(value) if is_number else None  # a date is rare, and our own back-off does as well

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from functions.inference.nodes import Node
-from functions.inference.session import post
+from functions.inference.session import NO_ANSWER, NO_JSON, post
 
 TOKENIZE_TIMEOUT = aiohttp.ClientTimeout(total=2)  # an estimate is better than a late answer
 COUNTS_KEPT = 20_000
@@ -49,7 +49,7 @@ class TokenCounts:
         return {key: estimate_tokens(text) for key, text in missing.items() if key not in self._counts}
 
     async def _count_some(self, node: Node, model: str, todo: Iterable[tuple[bytes, str]]) -> None:
-        with suppress(aiohttp.ClientError, TimeoutError, msgspec.MsgspecError, OSError):
+        with suppress(*NO_ANSWER, *NO_JSON):
             for key, text in todo:
                 count = await self._count_one(node, model, text) if text else 0
                 if count is not None:

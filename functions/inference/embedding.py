@@ -19,8 +19,8 @@ from functions.inference.course import Course
 from functions.inference.limits import Limits
 from functions.inference.nodes import Node
 from functions.inference.pool import Pool, Ticket
-from functions.inference.session import post
-from functions.inference.wire import broken_answer
+from functions.inference.session import NO_ANSWER, NO_JSON, post
+from functions.inference.wire import believable, broken_answer
 
 BATCH_TEXTS = 64
 BATCH_BYTES = 256 * 1024
@@ -134,16 +134,16 @@ class Embedding:
                     if response.status != 200:
                         raise await refusal(node, response)
                     data = await response.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+        except NO_ANSWER as exc:
             raise no_answer(node, exc) from exc
         try:
             told = msgspec.json.decode(data, type=_Vectors)
-        except msgspec.MsgspecError as exc:
+        except NO_JSON as exc:
             raise broken_answer() from exc
         ordered = sorted(told.data, key=lambda vector: vector.index)
         if [vector.index for vector in ordered] != list(range(len(batch))):
             raise broken_answer()
-        return [vector.embedding for vector in ordered], told.usage.prompt_tokens
+        return [vector.embedding for vector in ordered], believable(told.usage.prompt_tokens)
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 
 from functions.inference.nodes import Node, NodeKind, ServedModel, short_name
+from functions.inference.session import NO_ANSWER, NO_JSON
 from functions.inference.wire import classify
 
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=5)
@@ -60,9 +61,9 @@ async def ask(node: Node, session: aiohttp.ClientSession, patience: aiohttp.Clie
         context = await _props_context(node, session) if kind == "llama.cpp" else 0
     except TimeoutError:
         return "slow"
-    except msgspec.MsgspecError:
+    except NO_JSON:
         return "failing"
-    except (aiohttp.ClientError, OSError):
+    except NO_ANSWER:
         return "silent"
     node.learn(kind, [_served(card, context) for card in cards])
     return "awake"

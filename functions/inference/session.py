@@ -3,10 +3,16 @@
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from functions.inference.limits import Limits
 
 READ_BUFFER_BYTES = 64 * 1024  # aiohttp stops reading the socket at twice this
+
+# What asking may raise. Not only aiohttp's own: a host name that can be none, also in a redirect, is a UnicodeError,
+# and what cannot be a header another ValueError.
+NO_ANSWER = (aiohttp.ClientError, OSError, ValueError)
+NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what reading nonsense may raise
 
 
 def new_session(limits: Limits) -> aiohttp.ClientSession:

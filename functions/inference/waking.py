@@ -63,8 +63,8 @@ class Knocks:
         if knock is None:
             knock = self._by_node[node] = Knock(node)
             node.is_knocked = True
-            node.mark("warming")
             knock.task = asyncio.create_task(self._follow(knock))
+            node.mark("warming")  # the pool hears of it, and may drop the knock again
         return knock
 
     def leave(self, knock: Knock) -> None:

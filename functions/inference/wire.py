@@ -16,6 +16,7 @@ from functions.errors import ContextTooLong, Overloaded, UpstreamError
 
 FRAME_BYTES = 4 * 1024 * 1024  # one event; a node that sends more without an end is broken
 BOM = b"\xef\xbb\xbf"
+MOST_TOKENS = 2**31 - 1  # of one answer
 
 
 class Token(msgspec.Struct, frozen=True, gc=False):
@@ -170,7 +171,7 @@ class Reply:
     def _read(self, payload: bytes) -> str | None:
         try:
             frame = _decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             raise broken_answer() from exc
         if (error := bytes(frame.error)) and error != b"null":
             raise stream_error(error)
@@ -207,10 +208,15 @@ class Reply:
         if cached is None:
             cached = self._timings.cache_n if self._timings is not None else 0
         return Usage(
-            prompt_tokens=self._usage.prompt_tokens,
-            cached_tokens=cached,
-            completion_tokens=self._usage.completion_tokens,
+            prompt_tokens=believable(self._usage.prompt_tokens),
+            cached_tokens=believable(cached),
+            completion_tokens=believable(self._usage.completion_tokens),
         )
+
+
+def believable(tokens: int) -> int:
+    """What a node may say it has counted: a budget is neither paid back nor burst by a node that counts wrongly."""
+    return min(max(tokens, 0), MOST_TOKENS)
 
 
 # -- what a node's refusal means ------------------------------------------------------------------------------------

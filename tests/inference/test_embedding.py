@@ -151,7 +151,10 @@ async def test_a_refusal_is_an_error_in_our_words(
     assert node.outstanding == 0
 
 
-@pytest.mark.parametrize("answer", [b"<html>", b'{"data": []}', b'{"data": [{"index": 1, "embedding": [1.0]}]}'])
+@pytest.mark.parametrize(
+    "answer",
+    [b"<html>", b'{"data": []}', b"\xff", b'{"x": ' + b"[" * 100_000, b'{"data": [{"index": 1, "embedding": [1.0]}]}'],
+)
 async def test_an_answer_that_is_no_vectors_is_an_error(
     answer: bytes, engine: SimulatedEngine, open_gateway: OpenGateway
 ) -> None:

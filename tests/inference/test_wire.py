@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from functions.chat.messages import Usage
 from functions.errors import ContextTooLong, UpstreamError
-from functions.inference.wire import FRAME_BYTES, End, EventStream, Reply, classify
+from functions.inference.wire import FRAME_BYTES, MOST_TOKENS, End, EventStream, Reply, classify
 from tests.simulated import SECRET
 
 TEXTS = ["Grüße", ", 世界", " 🙂", "\n\n", "data: not a frame", '"quoted" \\ ', " e\u0301", "."]
@@ -105,6 +105,14 @@ def test_llama_cpp_says_the_cached_tokens_in_its_timings() -> None:
     assert end.usage == Usage(prompt_tokens=9, cached_tokens=7, completion_tokens=2)
 
 
+@pytest.mark.parametrize(("said", "believed"), [(-5, 0), (10**30, MOST_TOKENS)])
+def test_a_count_of_tokens_that_cannot_be_is_not_believed(said: int, believed: int) -> None:
+    counts = {"prompt_tokens": said, "completion_tokens": said, "prompt_tokens_details": {"cached_tokens": said}}
+    _, end = read((frame({"content": "x"}, "stop") + frame(None, usage=counts)).encode())
+
+    assert end.usage == Usage(prompt_tokens=believed, cached_tokens=believed, completion_tokens=believed)
+
+
 def test_parallel_tool_calls_come_whole_and_in_order() -> None:
     deltas = [
         {"index": 1, "id": "b", "function": {"name": "second", "arguments": "{"}},
@@ -128,6 +136,7 @@ def test_parallel_tool_calls_come_whole_and_in_order() -> None:
         f'data: {{"choices": [{{"delta": {{"content": "{SECRET}\n\n'.encode(),
         b"data: <html>\n\n",
         b'data: {"choices": 7}\n\n',
+        b'data: {"choices": [{"more": ' + b"[" * 100_000 + b"\n\n",
         b'data: {"choices": [{"delta": {"content": "\xff\xfe"}}]}\n\n',
         b"data: " + b"x" * FRAME_BYTES,
         frame(error={"message": f"{SECRET} out of memory"}).encode(),
