@@ -226,7 +226,7 @@ class Gate:
             question=question,
             start=start,
             language=self._asked.language,
-            session_id=self._run_log.run.chat_id or self._run_log.run.id,
+            session_id=f"{self._run_log.run.chat_id or self._run_log.run.id}/guard",  # the chat's own has another home
             uses=self._uses,
             notice=self._tell,
         )

@@ -32,12 +32,19 @@ class Prompts:
         """Raises NotFound when the chat is gone, ContextTooLong when even the question does not fit."""
         if run.prompt is not None:
             return Prompt(run.prompt, Asked.in_prompt(run.prompt, run.sampling.extra))
-        assert run.chat_id and run.user_message_id
-        chat, path, profile = await self._store.read_context(run.owner, run.chat_id, run.user_message_id)
+        chat, path, profile = await self._history(run)
         built = await self._fit(run, chat, profile, context.readable(path))
-        # What the operator's own system prompt says is not the caller's; earlier questions were judged when they came.
-        asked = Asked(path[-1].content, (chat.system_prompt, profile.custom_instructions))
-        return Prompt(built.messages, asked, built.left_out)
+        return Prompt(built.messages, _asked(chat, path, profile), built.left_out)
+
+    async def asked(self, run: Run) -> Asked:
+        """What the caller wrote, for a run that no model reads any more. Raises NotFound when the chat is gone."""
+        if run.prompt is not None:
+            return Asked.in_prompt(run.prompt, run.sampling.extra)
+        return _asked(*await self._history(run))
+
+    async def _history(self, run: Run) -> tuple[Chat, Sequence[Message], Profile]:
+        assert run.chat_id and run.user_message_id
+        return await self._store.read_context(run.owner, run.chat_id, run.user_message_id)
 
     async def _fit(self, run: Run, chat: Chat, profile: Profile, history: Sequence[Message]) -> context.Context:
         head = context.head_text(chat.system_prompt or self._system_prompt, profile.custom_instructions)
@@ -60,3 +67,8 @@ class Prompts:
             return run.sampling, taken
         left = run.sampling.max_tokens - taken
         return (msgspec.structs.replace(run.sampling, max_tokens=left) if left > 0 else None), taken
+
+
+def _asked(chat: Chat, path: Sequence[Message], profile: Profile) -> Asked:
+    """What the operator's own system prompt says is not the caller's; earlier questions were judged when they came."""
+    return Asked(path[-1].content, (chat.system_prompt, profile.custom_instructions))

@@ -298,21 +298,29 @@ class Turns:
     async def _last_word(self, run_log: RunLog, progress: Progress, ending: Ending) -> Ending:
         """The guard model's: also an answer that was stopped or broke off is judged as far as it was shown. What it
         refuses is taken back; where nothing was shown, the refusal is the answer."""
-        gate = progress.gate
-        if gate is not None and ending != "completed":
+        if ending != "completed" and progress.refusal is None:
             try:
-                await gate.last_look()
+                await self._last_look(run_log, progress)
             except asyncio.CancelledError:
                 await self._leave(run_log.run, progress)
                 raise
-        if gate is not None and gate.refusal is not None:
-            progress.refusal = gate.refusal
+        if progress.gate is not None and progress.gate.refusal is not None:
+            progress.refusal = progress.gate.refusal
         if progress.refusal is None:
             return ending
         progress.finish_reason = "content_filter"
         if not run_log.written():
             run_log.add_text(progress.refusal, 0)
         return "completed"
+
+    async def _last_look(self, run_log: RunLog, progress: Progress) -> None:
+        if progress.gate is None and self._moderator is not None and run_log.written():
+            # Taken over only to be ended: another worker showed this text, and its judgements went with it.
+            with suppress(NotFound):  # the chat was deleted: nobody is left to see it
+                asked = await self._prompts.asked(run_log.run)
+                progress.gate = self._gate(self._moderator, run_log, asked, progress)
+        if progress.gate is not None:
+            await progress.gate.last_look()
 
     async def _generate(self, run_log: RunLog, progress: Progress) -> None:
         """The answer, whole: a node that dies in the middle of it is continued by another, as a dead worker is. What it
