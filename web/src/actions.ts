@@ -8,7 +8,7 @@ import { refreshModels } from './models';
 import { noticed, problemOf } from './noticed';
 import { follow, type Link } from './run';
 import { dispatch, state } from './store';
-import { childrenOf, newestLeaf, pathTo } from './tree';
+import { childrenOf, newestLeaf } from './tree';
 import { isTerminal, PAGE, type Chat, type Message, type ModelInfo, type Phase, type Problem, type UsageReport } from './wire';
 
 const now = (): number => performance.now();
@@ -231,7 +231,6 @@ export async function loadThread(id: string): Promise<void> {
     }
     if (detail.active_run !== null) attach(id, detail.active_run);
     else if (!following.has(id)) settleDraft(id);
-    void explainModels(id);
   } catch (error) {
     const missing = error instanceof ApiError && error.status === 404;
     if (missing && draftOf(id).text !== '') {
@@ -242,28 +241,6 @@ export async function loadThread(id: string): Promise<void> {
     dispatch({ type: 'thread-failed', id, problem: noticed(error), missing });
   }
 }
-
-/** A stored message says who answered; who was asked, where that is another, only its run knows. */
-async function explainModels(id: string): Promise<void> {
-  const thread = threadOf(id);
-  const asked = thread?.chat?.model;
-  if (!thread || !asked) return;
-  const others = pathTo(thread.messages, thread.leaf).filter(
-    ({ model, run_id, asked_model }) => model && run_id && model !== asked && !asked_model && !explained.has(run_id),
-  );
-  for (const { id: messageId, run_id } of others.slice(-LOOKUPS)) {
-    explained.add(run_id!);
-    try {
-      dispatch({ type: 'asked-model', id, messageId, model: (await api.run(run_id!)).model });
-    } catch (error) {
-      noticed(error);
-      explained.delete(run_id!);
-    }
-  }
-}
-/** Where somebody changed the model of a long chat, all its older answers are by another one. */
-const LOOKUPS = 4;
-const explained = new Set<string>();
 
 export async function loadEarlier(id: string): Promise<void> {
   const before = threadOf(id)?.firstId;

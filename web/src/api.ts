@@ -5,7 +5,7 @@
  */
 
 import { readEvents, type SseEvent } from './sse';
-import type { Chat, ChatDetail, Page, Prewarmed, Problem, Profile, Run, ServerStatus, UsageReport } from './wire';
+import type { Chat, ChatDetail, Feedback, Opinion, Page, Prewarmed, Problem, Profile, ServerStatus, UsageReport } from './wire';
 
 export class ApiError extends Error {
   override readonly name = 'ApiError';
@@ -141,6 +141,7 @@ const query = (values: Record<string, string | number | boolean | null | undefin
   return used.length === 0 ? '' : `?${new URLSearchParams(used.map(([key, value]) => [key, String(value)]))}`;
 };
 const part = encodeURIComponent;
+const feedbackUrl = (chatId: string, messageId: string): string => `/chat/${part(chatId)}/messages/${part(messageId)}/feedback`;
 
 export const api = {
   status: () => json<ServerStatus>('GET', '/status'),
@@ -163,6 +164,10 @@ export const api = {
   /** `keepalive` lets a delete that was waiting for its undo time outlive the page. */
   deleteChat: async (id: string): Promise<void> =>
     void (await request('DELETE', `/chat/${part(id)}`, undefined, { keepalive: true })),
+  putFeedback: (chatId: string, messageId: string, opinion: Opinion) =>
+    json<Feedback>('PUT', feedbackUrl(chatId, messageId), opinion),
+  dropFeedback: async (chatId: string, messageId: string): Promise<null> =>
+    (await request('DELETE', feedbackUrl(chatId, messageId)), null),
   exportUrl: (id: string): string => `/chat/${part(id)}/export?format=json`,
 
   /** `key` makes a regeneration safe to repeat; a message is its own key. */
@@ -172,6 +177,5 @@ export const api = {
     stream('GET', `/runs/${part(runId)}/events${query({ last_event_id: after })}`, undefined, signal, {
       'Last-Event-ID': String(after),
     }),
-  run: (runId: string) => json<Run>('GET', `/runs/${part(runId)}`),
   stopRun: async (runId: string): Promise<void> => void (await request('DELETE', `/runs/${part(runId)}`)),
 };

@@ -6,7 +6,7 @@
 
 import type { Link } from './run';
 import { newestMessage, pathTo, type Messages } from './tree';
-import type { Chat, ChatDetail, Message, Page, Phase, Prewarmed, Problem, Profile, RunEvent, ServerStatus, Verdict } from './wire';
+import type { Chat, ChatDetail, Feedback, Message, Page, Phase, Prewarmed, Problem, Profile, RunEvent, ServerStatus, Verdict } from './wire';
 
 /** A run being followed. Until its `run` event comes, `runId` and `assistantId` are not known. */
 export interface LiveRun {
@@ -36,6 +36,9 @@ export interface Unsent {
   retryAt: number | null;
 }
 
+/** `withdrawn`: what its reader had seen of it was taken back. */
+export type Ending = 'done' | 'stopped' | 'failed' | 'withdrawn';
+
 export interface Thread {
   id: string;
   chat: Chat | null;
@@ -48,7 +51,7 @@ export interface Thread {
   hasEarlier: boolean;
   firstId: string | null;
   /** How the latest run ended here, for the status line that a screen reader hears. */
-  ended: { messageId: string; how: 'done' | 'stopped' | 'failed' } | null;
+  ended: { messageId: string; how: Ending } | null;
 }
 
 export interface ChatList {
@@ -112,7 +115,7 @@ export type Change =
   | { type: 'link'; id: string; link: Link }
   | { type: 'stopping'; id: string }
   | { type: 'run-lost'; id: string }
-  | { type: 'asked-model'; id: string; messageId: string; model: string }
+  | { type: 'feedback'; id: string; messageId: string; feedback: Feedback | null }
   | { type: 'leaf'; id: string; leaf: string };
 
 export function reduce(state: State, change: Change): State {
@@ -245,11 +248,11 @@ export function reduce(state: State, change: Change): State {
       return withThread(state, change.id, (thread) => ({ ...thread, run: thread.run && { ...thread.run, link: change.link } }));
     case 'stopping':
       return withThread(state, change.id, (thread) => ({ ...thread, run: thread.run && { ...thread.run, stopping: true } }));
-    case 'asked-model':
+    case 'feedback':
       return withThread(state, change.id, (thread) => {
         const message = thread.messages[change.messageId];
         if (!message) return thread;
-        return { ...thread, messages: { ...thread.messages, [message.id]: askedOf(message, change.model) } };
+        return { ...thread, messages: { ...thread.messages, [message.id]: { ...message, feedback: change.feedback } } };
       });
     case 'run-lost':
       return withThread(state, change.id, (thread) => ({ ...thread, run: null }));
@@ -323,7 +326,7 @@ function cameThread(state: State, detail: ChatDetail): State {
   // Older pages that were fetched before stay too: this answer brings the newest one only.
   const oldest = list[0]?.id;
   const older = has_more && oldest !== undefined ? Object.values(old.messages).filter((message) => message.id < oldest) : [];
-  const listed = list.map((message) => askedOf(message, old.messages[message.id]?.asked_model ?? null));
+  const listed = list.map((message): Message => (old.messages[message.id]?.withdrawn ? { ...message, withdrawn: true } : message));
   const messages = { ...byId(older), ...byId(own), ...byId(listed) };
   const leaf =
     old.run !== null && old.leaf !== null && messages[old.leaf]
@@ -440,10 +443,6 @@ function dueMs(elapsedMs: number, leftMs: number | null | undefined, before: num
   return leftMs > 0 ? elapsedMs + leftMs : Math.min(before ?? elapsedMs, elapsedMs);
 }
 
-/** Another model may have answered than the one that was asked: the message then remembers both. */
-const askedOf = (message: Message, asked: string | null): Message =>
-  asked && message.model && asked !== message.model ? { ...message, asked_model: asked } : message;
-
 /** What was shown of an answer that the server kept nothing of. */
 function partial(thread: Thread, run: LiveRun, status: 'stopped' | 'failed', error: Problem | null): Message | null {
   const shown = run.assistantId === null ? undefined : thread.messages[run.assistantId];
@@ -454,11 +453,13 @@ function ended(
   state: State,
   thread: Thread,
   run: LiveRun,
-  how: 'done' | 'stopped' | 'failed',
+  how: Exclude<Ending, 'withdrawn'>,
   message: Message | null,
 ): State {
   if (message === null) return put(state, { ...thread, run: null });
-  const answer = askedOf(message, run.model);
+  // A verdict that came late: the stored answer is not what was shown, nor a continuation of it.
+  const isWithdrawn = run.text !== '' && !message.content.startsWith(run.text);
+  const answer: Message = isWithdrawn ? { ...message, withdrawn: true } : message;
   const kept: Message = answer.verdicts?.length ? answer : { ...answer, verdicts: [...run.verdicts] };
   const leaf = thread.leaf === run.assistantId || thread.leaf === run.userMessageId ? kept.id : thread.leaf;
   const next = put(state, {
@@ -466,7 +467,7 @@ function ended(
     messages: { ...thread.messages, [kept.id]: kept },
     leaf,
     run: null,
-    ended: { messageId: kept.id, how },
+    ended: { messageId: kept.id, how: isWithdrawn ? 'withdrawn' : how },
   });
   if (!thread.chat) return next;
   const chat: Chat = { ...thread.chat, active_leaf: leaf, active_run: null, updated_at: kept.created_at };

@@ -35,6 +35,21 @@ export interface Verdict {
   rail: string;
   action: Action;
   message: string;
+  /** The version of the rules it was made under. */
+  policy?: string;
+}
+
+export type Rating = 1 | -1;
+export type Reason = 'incorrect' | 'unhelpful' | 'ignored' | 'style' | 'unsafe' | 'guardrail_wrong' | 'other';
+
+export interface Opinion {
+  rating: Rating;
+  reason: Reason | null;
+  comment: string | null;
+}
+
+export interface Feedback extends Opinion {
+  at: string;
 }
 
 export interface Problem {
@@ -60,8 +75,11 @@ export interface Message {
   error?: Problem | null;
   /** Earlier messages that did not fit into the model's context. */
   left_out?: number;
-  /** Who was asked, where another model answered. The client's own: it is the run's `model`. */
-  asked_model?: string;
+  /** Who was asked, where another model answered. */
+  asked_model?: string | null;
+  feedback?: Feedback | null;
+  /** The client's own: its reader had begun to read a text that was then taken back. */
+  withdrawn?: true;
 }
 
 export interface Chat {
@@ -87,16 +105,6 @@ export interface Page<T> {
   data: T[];
   has_more: boolean;
   last_id: string | null;
-}
-
-export interface Run {
-  id: string;
-  chat_id: string | null;
-  assistant_message_id: string;
-  /** The one that was asked; the message says which one answered. */
-  model: string;
-  status: RunStatus;
-  error?: Problem | null;
 }
 
 export interface Profile {
@@ -185,7 +193,7 @@ export type RunEvent =
       position?: number | null;
     }
   | { type: 'delta'; text: string }
-  | { type: 'guardrail'; stage: Stage; rail: string; action: Action; message: string }
+  | ({ type: 'guardrail' } & Verdict)
   | { type: 'title'; title: string }
   | { type: 'done'; message: Message; usage: Usage; timings: Timings; cost: Cost; finish_reason: string }
   | { type: 'stopped'; message?: Message | null }

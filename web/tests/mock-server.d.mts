@@ -1,5 +1,5 @@
 /** The types of the scripted server, for the tests. */
-import type { ModelInfo, RunEvent, SpentRow } from '../src/wire';
+import type { Feedback, ModelInfo, RunEvent, SpentRow } from '../src/wire';
 
 export interface Refusal {
   n: number;
@@ -28,7 +28,7 @@ export interface Control {
   seed(n: number): void;
   thread(n: number, text?: string): { id: string };
   chats: Map<string, { id: string }>;
-  messages: Map<string, { id: string; role: string; content: string }>;
+  messages: Map<string, { id: string; role: string; content: string; feedback: Feedback | null }>;
   runs: Map<string, { stop: boolean }>;
 }
 

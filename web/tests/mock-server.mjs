@@ -51,6 +51,7 @@ const SCENES = [
   ['fallback', STORY, { by: 'parley-tiny' }],
   ['rented', STORY, { rented: true }],
   ['block', '', { block: true }],
+  ['withdraw', STORY, { withdraw: true, every: 25 }],
   ['mask', 'You can reach the office at [email hidden], or come by on any weekday.', { mask: true }],
   ['fail', 'The first step is to look at the logs. The second', { fail: true }],
   ['cut', STORY, { every: 25, cutAfter: 40 }],
@@ -219,10 +220,12 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
   }
 
   function put(message) {
-    const full = { created_at: new Date().toISOString(), status: 'complete', model: null, run_id: null, finish_reason: null, usage: null, timings: null, cost: null, verdicts: [], error: null, ...message };
+    const full = { created_at: new Date().toISOString(), status: 'complete', model: null, run_id: null, finish_reason: null, usage: null, timings: null, cost: null, verdicts: [], error: null, feedback: null, asked_model: null, ...message };
     messages.set(full.id, full);
     return full;
   }
+
+  const opinionOf = ({ rating, reason = null, comment = null }) => ({ rating, reason, comment: comment?.replace(/AKIA\w+/g, '[redacted]') ?? null, at: new Date().toISOString() });
 
   const facts = (tokens = 143, wake = 0, model = 'parley-tiny', cost = costOf(0)) => ({
     model,
@@ -262,7 +265,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       run.isOver = true;
       for (const wake of run.waiting.splice(0)) wake();
     };
-    const verdict = (stage, rail, action, message) => ({ stage, rail, action, message });
+    const verdict = (stage, rail, action, message) => ({ stage, rail, action, message, policy: '3f9c1e07b2aa' });
 
     if (how.block) {
       const one = verdict('input', 'secrets', 'blocked', 'This looks like a secret key. Remove it and ask again.');
@@ -313,11 +316,19 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     }
     const tokens = Math.ceil(said.length / 4);
     const cost = how.rented ? costOf(3.1, 38.2, 12.4, true) : costOf(0);
-    const about = facts(tokens, wake, how.by ?? run.model, cost);
+    const about = { ...facts(tokens, wake, how.by ?? run.model, cost), asked_model: how.by && how.by !== run.model ? run.model : null };
     if (run.stop) return end({ type: 'stopped' }, { ...base, ...about, content: said, status: 'stopped', finish_reason: 'stopped' });
     if (how.fail) {
       const error = { code: 'model_unavailable', message: 'The model stopped answering. Try again in a moment.' };
       return end({ type: 'failed', error }, { ...base, model: 'parley-tiny', content: said, status: 'failed', error });
+    }
+    if (how.withdraw) {
+      // The check of the whole answer, when its reader has already seen it.
+      const late = verdict('output', 'moderation.violence', 'blocked', 'This did not pass the safety check.');
+      emit(run, { type: 'guardrail', ...late });
+      Object.assign(about, { finish_reason: 'content_filter', status: 'blocked' });
+      verdicts.push(late);
+      said = late.message;
     }
     const { usage, timings, finish_reason } = about;
     end({ type: 'done', usage, timings, cost, finish_reason }, { ...base, ...about, content: said, verdicts });
@@ -447,6 +458,12 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     if (verb === 'stream') {
       const run = chat.active_run && runs.get(chat.active_run);
       return run ? follow(response, run, 0) : json(undefined, 204);
+    }
+    if (verb === 'messages') {
+      const message = messages.get(path.split('/')[4]);
+      if (message?.chat_id !== id || !path.endsWith('/feedback')) throw new Refused(404, 'not_found', 'There is no such message in this chat.');
+      message.feedback = method === 'PUT' ? opinionOf(body) : null;
+      return message.feedback ? json(message.feedback) : json(undefined, 204);
     }
     if (verb === 'export') return json({ chat, messages: messagesOf(id) }, 200, { 'content-disposition': 'attachment; filename="chat.json"' });
     if (method === 'PATCH') return json(Object.assign(chat, body));

@@ -94,6 +94,38 @@ const STATES = {
     await say(page, 'Please block AKIAIOSFODNN7EXAMPLE');
     await page.waitForTimeout(700);
   },
+  feedback: async (page) => {
+    await say(page, 'Tell me a story');
+    await done(page);
+    await page.getByRole('button', { name: 'Bad answer' }).click();
+    await page.getByRole('radio', { name: 'Not what I asked' }).check();
+    await page.locator('.feedback textarea').fill('I asked for a poem.');
+    await page.locator('.feedback').scrollIntoViewIfNeeded();
+    await page.waitForTimeout(300);
+  },
+  appeal: async (page) => {
+    await say(page, 'Mask the office address');
+    await done(page);
+    await page.locator('.verdict summary').click();
+    await page.getByRole('button', { name: 'This was wrong' }).click();
+    await page.locator('.appealed').filter({ hasText: 'wrong' }).waitFor();
+    await page.waitForTimeout(300);
+  },
+  withdrawn: async (page) => {
+    await say(page, 'Please withdraw this');
+    await done(page);
+    await page.waitForTimeout(300);
+  },
+  'chinese-feedback': async (page) => {
+    await page.evaluate(() => localStorage.setItem('parley.settings', '{"lang":"zh"}'));
+    await page.reload();
+    await say(page, '请 withdraw');
+    await done(page);
+    await say(page, '你好，你是谁？');
+    await page.locator('.thumb.down').waitFor();
+    await page.locator('.thumb.down').click();
+    await page.waitForTimeout(500);
+  },
   chinese: async (page) => {
     await page.evaluate(() => localStorage.setItem('parley.settings', '{"lang":"zh"}'));
     await page.reload();

@@ -123,6 +123,7 @@ export const en = {
   sayRetrying: 'The model did not answer. Trying again.',
   sayQueued: (place: number) => `Waiting, ${ordinal(place)} in the queue.`,
   sayDone: (text: string) => `Answer finished. ${text}`,
+  sayWithdrawn: (text: string) => `The answer was withdrawn. ${text}`,
   sayStopped: 'The answer was stopped.',
   sayFailed: 'The answer failed.',
   sayReconnecting: 'The connection is lost. Reconnecting.',
@@ -130,6 +131,8 @@ export const en = {
   // Guardrails
   guardBlockedInput: 'Your message was not sent to the model',
   guardBlockedOutput: 'The answer was withheld',
+  guardWithdrawn: 'The answer was withdrawn',
+  guardWithdrawnNote: 'What you had begun to read was taken back.',
   guardRedactedInput: 'Part of your message was masked',
   guardRedactedOutput: 'Part of the answer was masked',
   guardFlagged: 'Flagged by a safety check',

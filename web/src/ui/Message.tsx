@@ -9,6 +9,7 @@ import type { Message } from '../wire';
 import { Answer } from './Answer';
 import { Facts } from './Facts';
 import * as icons from './icons';
+import { feedback } from './later';
 import { Note, NotSent, problemText, Verdicts } from './Notices';
 import { Waking } from './Waking';
 
@@ -81,7 +82,7 @@ export function UserMessage({ message }: { message: Message }) {
           </div>
         </>
       )}
-      <Verdicts verdicts={masked} />
+      <Verdicts verdicts={masked} message={message} isStored={!failed} />
       {failed && <NotSent unsent={failed} retry={() => resend(message.chat_id, message.id)} />}
     </article>
   );
@@ -137,13 +138,20 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
   const shown = verdicts.filter((verdict) => verdict.stage === 'output' || verdict.action === 'blocked');
   const again = () => regenerate(message.chat_id, message.id);
   const isBlocked = message.status === 'blocked';
+  const wasBlocked = shown.some(({ action }) => action === 'blocked');
+  const later = isLive ? null : feedback.value;
   return (
     <article class={isLive ? 'turn assistant live' : 'turn assistant'} data-id={message.id} aria-busy={isLive}>
       <h2 class="sr-only">{words.assistant(name)}</h2>
       {isLive && <LiveHead />}
-      {!isBlocked && <Answer key={locale.value} id={message.id} content={message.content} isLive={isLive} />}
-      <Verdicts verdicts={shown} />
-      {isBlocked && shown.length === 0 && <Note tone="shield" title={words.guardBlockedOutput}><p>{message.content}</p></Note>}
+      {/* Another key when it was withdrawn: not a word of the old text may stay in the page. */}
+      {!isBlocked && <Answer key={`${locale.value} ${message.withdrawn}`} id={message.id} content={message.content} isLive={isLive} />}
+      {!wasBlocked && (isBlocked || message.withdrawn) && (
+        <Note tone="shield" title={message.withdrawn ? words.guardWithdrawn : words.guardBlockedOutput}>
+          <p>{isBlocked ? message.content : words.guardWithdrawnNote}</p>
+        </Note>
+      )}
+      <Verdicts verdicts={shown} message={message} isStored={!isLive} />
       {!isLive && message.status === 'stopped' && <p class="ended">{words.stoppedNote}</p>}
       {!isLive && message.asked_model && (
         <p class="ended">{words.fallbackNote(modelName(message.asked_model)!, name)}</p>
@@ -168,9 +176,11 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
               <icons.Redo />
             </button>
           )}
+          {later && !isBlocked && <later.Thumbs message={message} />}
           <Facts message={message} name={name} />
         </div>
       )}
+      {later && <later.Panel message={message} />}
       {failed && <NotSent unsent={failed} retry={again} />}
     </article>
   );

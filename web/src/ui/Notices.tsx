@@ -5,8 +5,9 @@ import { useEffect, useState } from 'preact/hooks';
 import { locale, t } from '../lib/i18n';
 import { model, online, runLink, server, serverProblem } from '../store';
 import type { Unsent } from '../state';
-import type { Problem, Verdict } from '../wire';
+import type { Message, Problem, Verdict } from '../wire';
 import * as icons from './icons';
+import { feedback } from './later';
 
 interface NoteProps {
   tone: 'shield' | 'error' | 'info';
@@ -26,24 +27,47 @@ export const Note = ({ tone, title, children, actions }: NoteProps) => (
   </div>
 );
 
-function verdictTitle({ stage, action }: Verdict): string {
+function verdictTitle({ stage, action }: Verdict, message: Message): string {
   const words = t.value;
   if (action === 'flagged') return words.guardFlagged;
   if (stage === 'input') return action === 'blocked' ? words.guardBlockedInput : words.guardRedactedInput;
-  return action === 'blocked' ? words.guardBlockedOutput : words.guardRedactedOutput;
+  if (action === 'redacted') return words.guardRedactedOutput;
+  return message.withdrawn ? words.guardWithdrawn : words.guardBlockedOutput;
 }
 
-/** The same rail may act many times in one answer; it is said once. `said` is a text that already shows the reason. */
-export function Verdicts({ verdicts, said = '' }: { verdicts: readonly Verdict[]; said?: string }) {
-  const once = new Map(verdicts.map((verdict) => [`${verdict.stage} ${verdict.rail} ${verdict.action}`, verdict]));
+interface VerdictsProps {
+  verdicts: readonly Verdict[];
+  /** Theirs; a reader may say that they were wrong as soon as it is stored. */
+  message: Message;
+  isStored: boolean;
+}
+
+/** What the guardrails did to a message, and why. The same rail may act many times in one answer; it is said once. */
+export function Verdicts({ verdicts, message, isStored }: VerdictsProps) {
+  const later = feedback.value;
+  const groups = new Map<string, Verdict[]>();
+  for (const verdict of verdicts) {
+    const key = `${verdict.stage} ${verdict.rail} ${verdict.action}`;
+    groups.set(key, [...(groups.get(key) ?? []), verdict]);
+  }
+  const last = [...groups.keys()].at(-1);
   return (
     <>
-      {[...once.entries()].map(([key, verdict]) => (
-        <Note key={key} tone="shield" title={verdictTitle(verdict)}>
-          {verdict.message !== said && <p>{verdict.message}</p>}
-          <p class="note-code">{t.value.guardRail(verdict.rail)}</p>
-        </Note>
-      ))}
+      {[...groups].map(([key, group]) => {
+        const verdict = group[0]!;
+        const isSaid = message.role === 'assistant' && message.status !== 'blocked' && message.content === verdict.message;
+        return (
+          <Note
+            key={key}
+            tone="shield"
+            title={verdictTitle(verdict, message)}
+            actions={later && isStored && key === last && <later.Appeal message={message} />}
+          >
+            {!isSaid && <p>{verdict.message}</p>}
+            {later ? <later.Details verdict={verdict} times={group.length} /> : <p class="note-code">{t.value.guardRail(verdict.rail)}</p>}
+          </Note>
+        );
+      })}
     </>
   );
 }

@@ -40,6 +40,7 @@ function sentence(): string {
   if (!last) return '';
   if (last.how === 'stopped') return words.sayStopped;
   if (last.how === 'failed') return words.sayFailed;
+  if (last.how === 'withdrawn') return words.sayWithdrawn(spoken(messages.value[last.messageId]?.content ?? ''));
   return words.sayDone(spoken(messages.value[last.messageId]?.content ?? ''));
 }
 

@@ -103,6 +103,8 @@ export const Eye = icon(
   </>,
 );
 
+export const Thumb = icon(<path d="M6.5 9.25v7M6.5 9.5l2.9-5.9c1.3 0 2.2 1 2 2.3L11 8.5h3.6a1.75 1.75 0 0 1 1.7 2.15l-1 4.25a1.75 1.75 0 0 1-1.7 1.35H4.75A1.25 1.25 0 0 1 3.5 15v-4.25A1.25 1.25 0 0 1 4.75 9.5z" />);
+
 /** The mark: two voices that meet. */
 export const Mark = ({ size = 28 }: { size?: number }) => (
   <svg class="mark" viewBox="0 0 32 32" width={size} height={size} aria-hidden="true" focusable="false">

@@ -56,6 +56,24 @@ for (const colorScheme of inBoth) {
       expect(await violations(page)).toEqual([]);
     });
 
+    test('feedback, an appeal and a withdrawn answer', async ({ page, parley }) => {
+      await parley.open();
+      await parley.say('mask the address');
+      await parley.finished();
+      await page.locator('.verdict summary').click();
+      await page.getByRole('button', { name: 'This was wrong' }).click();
+      await page.getByRole('button', { name: 'Good answer' }).click();
+      await page.getByRole('button', { name: 'Bad answer' }).click();
+      await page.getByRole('radio', { name: 'Not helpful' }).check();
+      expect(await violations(page)).toEqual([]);
+      await page.locator('.feedback').getByRole('button', { name: 'Send' }).click();
+      await page.locator('.toast').waitFor();
+      expect(await violations(page)).toEqual([]);
+      await parley.say('withdraw it');
+      await expect(page.getByText('The answer was withdrawn', { exact: true })).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+    });
+
     test('errors, guardrails, editing and a branch', async ({ page, parley }) => {
       await parley.open();
       await parley.say('please fail');

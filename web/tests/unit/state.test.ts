@@ -104,17 +104,39 @@ describe('a run', () => {
     expect(thread(reduce(moved, events([4, { type: 'status', phase: 'generating', elapsed_ms: 1_500 }]))).run!.position).toBeNull();
   });
 
-  test('remembers who was asked when another model answered, also over a refresh', () => {
-    const other: RunEvent = { ...done, message: { ...answer, model: 'other' } };
-    const ended = reduce(sent, events([1, started], [2, other]));
-    expect(thread(ended).messages.a1).toMatchObject({ model: 'other', asked_model: 'm' });
+  test('that is withdrawn late keeps not a word of what was shown', () => {
+    const refused = { ...answer, content: 'Not for you.', status: 'blocked' as const };
+    const shown = reduce(sent, events([1, started], [2, delta('Hello ')], [3, delta('there')]));
+    const ended = reduce(shown, events([4, { ...done, message: refused }]));
 
-    const stored = { ...answer, model: 'other' };
-    const fresh = reduce(ended, { type: 'thread-came', detail: { ...chat('c'), messages: [message('u1', null, 'user'), stored] } });
-    expect(thread(fresh).messages.a1!.asked_model).toBe('m');
+    expect(thread(ended).messages.a1).toMatchObject({ content: 'Not for you.', withdrawn: true });
+    expect(thread(ended).ended).toEqual({ messageId: 'a1', how: 'withdrawn' });
+    expect(JSON.stringify(ended)).not.toContain('Hello');
 
-    const same = reduce(sent, events([1, started], [2, { ...done, message: { ...answer, model: 'm' } }]));
-    expect(thread(same).messages.a1).not.toHaveProperty('asked_model');
+    const fresh = reduce(ended, { type: 'thread-came', detail: { ...chat('c'), messages: [message('u1', null, 'user'), refused] } });
+    expect(thread(fresh).messages.a1!.withdrawn).toBe(true);
+  });
+
+  test.each([
+    ['withheld before a word of it was shown', []],
+    ['that goes on from what was shown', [[2, delta('Hello ')]]],
+    ['that ends as it was shown', [[2, delta('Hello there')]]],
+  ] as [string, [number, RunEvent][]][])('%s is not withdrawn', (_, shown) => {
+    const ended = reduce(sent, events([1, started], ...shown, [9, done]));
+
+    expect(thread(ended).messages.a1).not.toHaveProperty('withdrawn');
+    expect(thread(ended).ended!.how).toBe('done');
+  });
+
+  test('takes feedback to its message and to no other', () => {
+    const feedback = { rating: -1, reason: 'style', comment: null, at: '2026-01-01T00:00:00Z' } as const;
+    const ended = reduce(sent, events([1, started], [2, done]));
+    const rated = reduce(ended, { type: 'feedback', id: 'c', messageId: 'a1', feedback });
+
+    expect(thread(rated).messages.a1!.feedback).toEqual(feedback);
+    expect(thread(rated).messages.u1).toBe(thread(ended).messages.u1);
+    expect(reduce(rated, { type: 'feedback', id: 'c', messageId: 'gone', feedback })).toBe(rated);
+    expect(thread(reduce(rated, { type: 'feedback', id: 'c', messageId: 'a1', feedback: null })).messages.a1!.feedback).toBeNull();
   });
 
   test('keeps what was shown when it is stopped without a stored message', () => {
