@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
 from functions import operate, telemetry, webbuild
@@ -43,9 +44,16 @@ def main() -> None:
     """Errors that we raise on purpose are sentences, not traces."""
     try:
         cli()
-    except (ParleyError, ValidationError) as error:
-        console.print(f"[red]parley:[/] {error}", markup=True)
+    except (ParleyError, ValidationError, SettingsError) as error:
+        console.print("[red]parley:[/]", end=" ")
+        console.print(_sentence(error), markup=False)
         sys.exit(2)
+
+
+def _sentence(error: ParleyError | ValidationError | SettingsError) -> str:
+    if isinstance(error, SettingsError):  # says which field, and not what stands there
+        return f"{error}: it must be valid JSON (docs/architecture.md, Settings)."
+    return str(error)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

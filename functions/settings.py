@@ -8,8 +8,9 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # -- limits: name, value, and the reason where it is not plain ----------------------------------------------------
@@ -35,29 +36,55 @@ HOLD_BACK_CHARS = 160
 STORED_ITEM_BYTES = 300 * 1024
 
 
+def _with_a_port_that_can_be(url: str) -> str:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ValueError("must be the http(s) address of a model server, e.g. http://10.0.0.7:8000/v1") from None
+    return url
+
+
+def _for_a_header(text: str) -> str:
+    text = text.strip()  # of the line end of the file that it came from
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("must be printable ASCII: it is sent in a header")
+    return text
+
+
+HeaderText = Annotated[str, AfterValidator(_for_a_header)]
+
+
 class NodeSetting(BaseModel):
     """One model server, as an operator names it in `PARLEY_NODES`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")]  # of its OpenAI wire, …/v1
+    # of its OpenAI wire, …/v1
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+"), AfterValidator(_with_a_port_that_can_be)]
     name: str = ""
     models: tuple[str, ...] = ()  # empty: whatever it says it serves
     task: Literal["chat", "embed", "moderate"] = "chat"  # what its models do
     context_tokens: Annotated[int, Field(ge=0)] = 0  # 0: it says so itself, once it is awake
-    api_key: str | None = Field(default=None, repr=False)
+    api_key: HeaderText | None = Field(default=None, repr=False)
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     gpu: str = ""  # a name of the price table (inference/pricing.py)
     usd_per_hour: Annotated[float, Field(ge=0)] | None = None  # None: what the table says of `gpu`
     serverless: bool | None = None  # None: by its host name
-    idle_seconds: Annotated[float, Field(gt=0)] = 300.0  # a serverless one's scale-down window
+    # a serverless one's scale-down window; the bill looks back no further
+    idle_seconds: Annotated[float, Field(gt=0, le=3600)] = 300.0
     slots: Annotated[int, Field(ge=0)] = 0  # requests it works on at once; 0: the gateway's default
 
 
 class Settings(BaseSettings):
     """Where things are and what is on. Every field is also `PARLEY_<NAME>` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="PARLEY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="PARLEY_",
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # it may be a key
+    )
 
     # Where state lives: sqlite:///path/to/file.db, or dynamodb://TABLE_PREFIX?region=…&endpoint=…
     store_url: str = "sqlite:///parley.db"
@@ -66,12 +93,13 @@ class Settings(BaseSettings):
 
     # The model: an OpenAI-wire base URL (…/v1), else a GGUF path, else the embedded default
     model_url: str | None = None
-    model_api_key: str | None = Field(default=None, repr=False)
+    model_api_key: HeaderText | None = Field(default=None, repr=False)
     model_headers: dict[str, str] = Field(default_factory=dict, repr=False)  # e.g. Modal-Key and Modal-Secret
     nodes: tuple[NodeSetting, ...] = ()  # more of them, as JSON
-    node_key: str = Field(default="", repr=False)  # who knows it may register a node, and is called with it
+    node_key: HeaderText = Field(default="", repr=False)  # who knows it may register a node, and is called with it
     fallbacks: dict[str, str] = Field(default_factory=dict)  # model → the one that answers when it cannot
-    prewarm_usd_per_day: float = 1.0  # what typing may spend on waking GPUs; 0: it wakes none
+    # what typing may spend on waking GPUs; 0: it wakes none
+    prewarm_usd_per_day: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
     model: str | None = None
     model_hub: str = "https://huggingface.co"  # where the small model comes from; a mirror works as well
     system_prompt: str = "You are Parley, a helpful assistant. Answer in the language of the question."

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from functions.cli import cli
 from tests.e2e.parley_process import ParleyProcess
 
+SECRET = "sk-very-secret"
+
 
 def test_it_refuses_to_open_the_door_without_sign_in(tmp_path: Path) -> None:
     refused = CliRunner().invoke(cli, ["dev", "--host", "0.0.0.0", "--data", str(tmp_path)])
@@ -49,6 +51,9 @@ def test_tables_are_made_only_for_dynamodb() -> None:
         ({"PARLEY_MODEL": "/nonexistent.gguf"}, "/nonexistent.gguf"),
         ({"PARLEY_STORE_URL": "mysql://x", "PARLEY_MODEL_URL": "http://127.0.0.1:9/v1"}, "mysql"),
         ({"PARLEY_RUNS_PER_MINUTE": "many"}, "runs_per_minute"),
+        ({"PARLEY_STORE_URL": "[/]://x", "PARLEY_MODEL_URL": "http://127.0.0.1:9/v1"}, "[/]"),
+        ({"PARLEY_NODES": "http://127.0.0.1:9/v1"}, '"nodes"'),
+        ({"PARLEY_NODES": f'[{{"url": "x", "api_key": "{SECRET}"}}]'}, "nodes.0.url"),
         ({"PARLEY_POLICY": "/nonexistent.toml", "PARLEY_MODEL_URL": "http://127.0.0.1:9/v1"}, "/nonexistent.toml"),
     ],
 )
@@ -60,6 +65,7 @@ def test_a_wrong_setting_is_a_sentence_not_a_trace(tmp_path: Path, settings: dic
     assert refused.returncode != 0
     assert says in refused.stderr.replace("\n", "")
     assert "Traceback" not in refused.stderr
+    assert SECRET not in refused.stdout + refused.stderr
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
