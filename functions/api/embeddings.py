@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.chats import as_json
@@ -17,21 +17,34 @@ router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
 INPUTS_MAX = 512  # texts in one request; OpenAI allows 2048, and one GPU is not theirs
 
 
+def _as_list(given: object) -> object:
+    return [given] if isinstance(given, str) else given
+
+
+def _no_dimensions(given: object) -> None:
+    if given is not None:
+        raise ValueError("is not supported: a vector has as many numbers as its model makes")
+
+
 class Embedding(BaseModel):
     """Texts only: token ids belong to a tokenizer that the caller cannot know."""
 
     model_config = ConfigDict(extra="ignore")
     model: ShortText | None = None
-    input: MessageText | Annotated[list[MessageText], Field(min_length=1, max_length=INPUTS_MAX)]
+    input: Annotated[
+        list[MessageText],
+        Field(min_length=1, max_length=INPUTS_MAX),
+        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+    ]
     encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Annotated[None, BeforeValidator(_no_dimensions, json_schema_input_type=None)] = None
 
 
 @router.post("/embeddings")
 async def embeddings(body: Embedding, who: CurrentPrincipal, services: CurrentServices) -> Response:
     """A text that the input guardrails block is refused (400 content_filter); one that they redact is embedded so."""
-    texts = [body.input] if isinstance(body.input, str) else body.input
     began = utc_now()
-    admitted = [await services.turns.admit(text, "input") for text in texts]
+    admitted = [await services.turns.admit(text, "input") for text in body.input]
     reserved = await services.quotas.reserve(who.owner, sum(map(len, admitted)))
     used = 0
     uses: list[NodeUse] = []

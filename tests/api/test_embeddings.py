@@ -6,6 +6,7 @@ from pathlib import Path
 import openai
 import pytest
 
+from functions.api.embeddings import INPUTS_MAX
 from functions.inference.nodes import Node, ServedModel
 from tests.house import House, open_house
 from tests.simulated import Scenario, SimulatedEngine
@@ -64,13 +65,26 @@ async def test_a_house_without_an_embedder_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
-    [{}, {"input": []}, {"input": ""}, {"input": [1, 2]}, {"input": "x", "encoding_format": "hex"}, {"input": ["a\0"]}],
+    ("body", "param"),
+    [
+        ({}, "input"),
+        ({"input": None}, "input"),
+        ({"input": []}, "input"),
+        ({"input": ["a"] * (INPUTS_MAX + 1)}, "input"),
+        ({"input": ""}, "input.0"),
+        ({"input": [1, 2]}, "input.0"),
+        ({"input": ["a", "a\0"]}, "input.1"),
+        ({"input": "x", "encoding_format": "hex"}, "encoding_format"),
+        ({"input": "x", "dimensions": 8}, "dimensions"),
+    ],
 )
-async def test_bad_input_is_refused_before_any_gpu_hears_of_it(house: House, body: dict[str, object]) -> None:
+async def test_bad_input_is_refused_before_any_gpu_hears_of_it(
+    house: House, body: dict[str, object], param: str
+) -> None:
     answer = await house.http.post("/v1/embeddings", json={"model": "embed"} | body)
 
     assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
     assert "/v1/embeddings" not in house.engine.stats.paths
 
 
