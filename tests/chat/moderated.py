@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ REFUSAL = "This did not pass the safety check."
 UNJUDGED = "The safety check could not be made. Try again in a moment."
 
 
+@dataclass
+class GuardedHouse(House):
+    services: Any = None  # for the one test that must break something inside
+
+
 @asynccontextmanager
 async def moderated(
     folder: Path,
@@ -32,7 +38,7 @@ async def moderated(
     scenario: Scenario | None = None,
     guard_node: dict[str, Any] | None = None,
     **settings: Any,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[GuardedHouse]:
     """`text` is what the model answers, a character a token; `rules` the policy's [moderation]. When it closes, no
     guard's task may be left in the house."""
     policy = folder / "policy.toml"
@@ -44,7 +50,8 @@ async def moderated(
         url = await asyncio.to_thread(serving.__enter__)
         try:
             async with httpx.AsyncClient(base_url=url, timeout=20) as http:
-                yield House(url, engine, configured, http, lose_leases=serving.lose_leases)
+                lost = serving.lose_leases
+                yield GuardedHouse(url, engine, configured, http, lose_leases=lost, services=serving.services)
             assert await asyncio.to_thread(_guards_tasks, serving) == []
         finally:
             await asyncio.to_thread(serving.__exit__)
