@@ -38,18 +38,18 @@ class Prewarmer:
     async def knock(self, owner: str, model: ModelInfo) -> Prewarmed:
         """Wake a node of this model, if it sleeps and the money lasts. Raises Limited when asked too often."""
         if model.state != "cold":
-            return self._told(model.id, started=False)
+            return self._told(model, started=False)
         wait_ms = await self._counter.admit(owner, "prewarm", interval_ms=EVERY_MS, burst=BURST, now_ms=self._clock())
         if wait_ms:
             seconds = wait_ms / 1000
             raise Limited(f"A model was woken for you just now; try again in {seconds:.0f} s.", retry_after_s=seconds)
-        price = self._price_micro_usd(model)
-        if not await self._reserve(price):
-            return self._told(model.id, started=False, reason="What may be spent on waking models today is used up.")
+        price, today = self._price_micro_usd(model), datetime.fromtimestamp(self._clock() / 1000, UTC)
+        if not await self._reserve(price, today):
+            return self._told(model, started=False, reason="What may be spent on waking models today is used up.")
         node = await self._gateway.prewarm(model.id, owner=owner)
         if node is None:  # somebody else's knock came first
-            await self._reserve(-price)
-        return self._told(model.id, started=node is not None)
+            await self._reserve(-price, today)
+        return self._told(model, started=node is not None)
 
     def _price_micro_usd(self, model: ModelInfo) -> int:
         """A start and the idle time after it, if nobody comes. A GPU of unknown price counts as the dearest."""
@@ -57,19 +57,18 @@ class Prewarmer:
         usd_per_second = model.usd_per_hour / 3600 or max(PRICES.values())
         return round(usd_per_second * (start_s + model.idle_s) * 1_000_000)
 
-    async def _reserve(self, micro_usd: int) -> bool:
-        """Whether the day's money allows it, for the whole house. Exact, like any budget; fails closed."""
-        now = datetime.fromtimestamp(self._clock() / 1000, UTC)
+    async def _reserve(self, micro_usd: int, now: datetime) -> bool:
+        """Whether that day's money allows it, for the whole house. Exact, like any budget; fails closed."""
         midnight = datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
         if not self._usd_per_day:
             return False
         limit = round(self._usd_per_day * 1_000_000)
         return await self._counter.add(HOUSE, f"prewarm:{now:%F}", micro_usd, limit=limit, expires=midnight) is not None
 
-    def _told(self, model: str, *, started: bool, reason: str | None = None) -> Prewarmed:
-        info = next(info for info in self._gateway.models() if info.id == model)
+    def _told(self, model: ModelInfo, *, started: bool, reason: str | None = None) -> Prewarmed:
+        info = next((info for info in self._gateway.models() if info.id == model.id), model)  # it may have gone
         return Prewarmed(
-            model=model,
+            model=model.id,
             state=info.state,
             started=started,
             reason=reason,
