@@ -10,7 +10,8 @@ import re
 import signal
 import socket
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from ipaddress import ip_address
@@ -70,6 +71,15 @@ async def _ask(method: str, url: str, key: str, body: Any = None) -> Any:  # JSO
     raise Refused(f"{message} {told_by}" if message else f"That is not the answer of a Parley {told_by}.", status)
 
 
+@contextmanager
+def _as_parley_answers(url: str) -> Iterator[None]:
+    """Something else that speaks JSON may be at that address."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise Refused(f"That is not the answer of a Parley (from {url}).", 200) from None
+
+
 # -- parley node ---------------------------------------------------------------------------------------------------
 
 
@@ -114,7 +124,9 @@ class Joining:
         body = {"url": self.url, "models": self.models, "gpu": self.gpu, "slots": self.slots}
         if self.usd_per_hour is not None:
             body["usd_per_hour"] = self.usd_per_hour
-        return float((await _ask("PUT", self.address, self.key, body))["heartbeat_seconds"])
+        answer = await _ask("PUT", self.address, self.key, body)
+        with _as_parley_answers(self.address):
+            return float(answer["heartbeat_seconds"])
 
     async def leave(self) -> None:
         await _ask("DELETE", self.address, self.key)
@@ -226,7 +238,13 @@ async def _is_set(event: asyncio.Event, within_s: float) -> bool:
 @click.option("--to", help="The Parley to ask.  [default: PARLEY_URL, or http://127.0.0.1:8000]")
 def list_nodes(to: str | None) -> None:
     """The model servers that have registered themselves."""
-    nodes = asyncio.run(_ask("GET", f"{_parley(to)}/nodes", _node_key()))["data"]
+    address = f"{_parley(to)}/nodes"
+    answer = asyncio.run(_ask("GET", address, _node_key()))
+    with _as_parley_answers(address):
+        _show_nodes(answer["data"])
+
+
+def _show_nodes(nodes: list[dict[str, Any]]) -> None:  # of GET /nodes
     if not nodes:
         click.echo("No node has registered itself.")
         return
@@ -296,6 +314,11 @@ def status(url: str | None) -> None:
     """Which models are warm, which sleep and how long they take to wake. Wakes none. PARLEY_TOKEN signs in."""
     address = _parley(url)
     told = asyncio.run(_ask("GET", f"{address}/status", ClientSettings().token))
+    with _as_parley_answers(f"{address}/status"):
+        _show_status(told, address)
+
+
+def _show_status(told: dict[str, Any], address: str) -> None:  # the answer of GET /status
     click.echo(f"Parley {told['version']} at {address}")
     if not told["models"]:
         click.echo("No model is served.")

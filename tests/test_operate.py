@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +320,37 @@ def test_something_else_at_that_address_is_told_apart(running: House) -> None:
 
     assert told.exit_code == 1
     assert f"(HTTP 404 from {running.engine.url}/status)" in told.output
+
+
+class _SaysModels(BaseHTTPRequestHandler):
+    """200 and a list of models, whatever is asked."""
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = b'{"data": [{"id": "sim"}]}'
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_PUT = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("command", [["status", "--url"], ["node", "list", "--to"], ["node", "join", "{url}", "--to"]])
+def test_something_else_that_speaks_json_is_a_sentence_and_not_a_trace(command: list[str]) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _SaysModels) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        told = run(*(part.format(url=url) for part in command), url, node_key=KEY)
+        server.shutdown()
+        serving.join()
+
+    assert told.exit_code == 1
+    assert "That is not the answer of a Parley" in told.output
 
 
 # -- parley cost ---------------------------------------------------------------------------------------------------
