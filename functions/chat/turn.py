@@ -72,6 +72,7 @@ class Turns:
         self._prompts = Prompts(store, gateway, system_prompt, context_policy)
         self._quotas, self._books = quotas, books
         self._moderator = Moderator.of(policy, gateway, key=digest_key)
+        self._hidden = (system_prompt,)  # the operator's; what users write into their chats is theirs to read
         self._resuming: set[str] = set()
         runs.takeover = self.resume
 
@@ -345,7 +346,9 @@ class Turns:
         prefix = run_log.written()
         prompt = await self._prompts.of(run_log.run)
         asked, progress.left_out = prompt.asked, prompt.left_out
-        rails = OutputFilter(self._policy, prior=prefix, key=self._digest_key, language=asked.language)
+        rails = OutputFilter(
+            self._policy, prior=prefix, hidden=self._hidden, key=self._digest_key, language=asked.language
+        )
         progress.railed = 0
         if self._moderator is not None and progress.gate is None:
             progress.gate = self._gate(self._moderator, run_log, asked, progress)
@@ -460,7 +463,7 @@ class Turns:
         """Tool calls leave whole, after the rails have seen the arguments; none where one of them is blocked."""
         if not end.tool_calls:
             return ()
-        checked = check_json(self._policy, list(end.tool_calls), key=self._digest_key)
+        checked = check_json(self._policy, list(end.tool_calls), hidden=self._hidden, key=self._digest_key)
         for verdict in checked.verdicts:
             self._note(run_log, verdict, progress)
         if checked.blocked:
