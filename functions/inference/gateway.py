@@ -218,7 +218,7 @@ class Gateway:
         """One answer. With `prefix`, only what comes after it: the node continues the half-written message. After
         the first text `pace` is waited for before each read: whoever shows text in beats need not be woken for
         every token. Each stay at a node is in `uses` before this ends, however it ends; owner, run and tokens are
-        the caller's to fill in. With a prefix, a node that is in there already broke off, and is not the first choice."""
+        the caller's to fill in. With a prefix, a node that is in there already broke off, and comes last."""
         course = Course(model, self._pool, self._limits, self._fallbacks, self._now)
         if prefix:
             course.tried |= {node for node in self._pool.nodes if node.name in {use.node for use in uses or ()}}
