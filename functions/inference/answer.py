@@ -300,15 +300,16 @@ def no_answer(node: Node, exc: Exception) -> NotYet | UpstreamError:
 
 async def refusal(node: Node, response: aiohttp.ClientResponse) -> NotYet | UpstreamError:
     """What an answer other than 200 asks of us. Reads the node's words only to understand them."""
-    body = b""
+    words = bytearray()
     try:
         with suppress(TimeoutError, aiohttp.ClientError):
             async with asyncio.timeout(2):
-                body = await response.content.read(PROBLEM_BYTES)
+                while len(words) < PROBLEM_BYTES and (more := await response.content.readany()):
+                    words += more
     finally:
         response.release()
     after_s = _retry_after_s(response)
-    match classify(response.status, body):
+    match classify(response.status, bytes(words)):
         case "too_long":
             return context_too_long()
         case "rejected":

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.errors import UpstreamError
+from functions.errors import ContextTooLong, UpstreamError
 from functions.inference.gateway import Node
 from functions.inference.nodes import ServedModel
 from tests.inference.conftest import QUICK, OpenGateway, listen, until
@@ -16,7 +16,7 @@ from tests.simulated import SimulatedEngine
 
 SIM = (ServedModel(id="sim", context_tokens=4096),)
 LONG_LABEL = "a" * 70 + ".example"  # no host name: a label has 63 letters at most
-Serve = Callable[[bytes], Coroutine[Any, Any, str]]
+Serve = Callable[..., Coroutine[Any, Any, str]]
 
 
 def answer(body: bytes = b"", status: str = "200 OK", head: str = "") -> bytes:
@@ -33,19 +33,24 @@ NONSENSE = [
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """`await serve(reply)`: the address of a server that says this to every request, and hangs up."""
+    """`await serve(reply)`: the address of a server that says this to every request, a packet each, and hangs up."""
     async with AsyncExitStack() as stack:
 
-        async def start(reply: bytes) -> str:
+        async def start(*reply: bytes) -> str:
+            calls = set[asyncio.Task[Any] | None]()
+
             async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                calls.add(asyncio.current_task())
                 with suppress(OSError, asyncio.IncompleteReadError):
                     await reader.readuntil(b"\r\n\r\n")
-                    writer.write(reply)
-                    await writer.drain()
+                    for packet in reply:
+                        writer.write(packet)
+                        await writer.drain()
+                        await asyncio.sleep(0.01)  # or the kernel makes one packet of two
                 writer.close()
 
             server = await asyncio.start_server(respond, "127.0.0.1", 0)
-            stack.push_async_callback(server.wait_closed)
+            stack.push_async_callback(lambda: asyncio.gather(*filter(None, calls)))
             stack.callback(server.close)
             return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
 
@@ -89,3 +94,12 @@ async def test_a_retry_after_that_only_looks_like_a_number_is_none(serve: Serve,
     reply = answer(b"{}", "429 Too Many Requests", "Retry-After: \u00b2\r\n")
     with pytest.raises(UpstreamError):
         await listen(await open_gateway(Node(await serve(reply), models=SIM)))
+
+
+async def test_a_refusal_is_understood_also_when_it_comes_in_two_packets(
+    serve: Serve, open_gateway: OpenGateway
+) -> None:
+    reply = answer(b'{"error": {"message": "This model\'s maximum context length is 10 tokens"}}', "400 Bad Request")
+    gateway = await open_gateway(Node(await serve(reply[:-30], reply[-30:]), models=SIM))
+    with pytest.raises(ContextTooLong):
+        await listen(gateway)
