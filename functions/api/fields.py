@@ -22,7 +22,10 @@ def _clean(text: str) -> str:
 
 def _at_most(limit: int, what: str) -> AfterValidator:
     def check(text: str) -> str:
-        size = len(text.encode())
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise ValueError("must be valid Unicode; there is half a surrogate pair in it") from None
         if size > limit:
             raise ValueError(f"is too long: {size} bytes of UTF-8, and a {what} may have {limit}")
         return _clean(text)

@@ -84,6 +84,8 @@ async def join(name: NodeName, body: Heartbeat, services: CurrentServices) -> Re
     price = body.usd_per_hour
     if price is None:
         price = usd_per_second(body.gpu) * 3600 if body.gpu else 0.0
+    if any(node.name == name or node.url == body.url for node in services.gateway.named):
+        raise Conflict("The operator's own settings name a server of this name or address; it need not join.")
     for known in await services.store.list_nodes(now_ms=now_ms):
         if known.name == name and known.url != body.url:
             raise Conflict(

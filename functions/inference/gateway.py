@@ -66,6 +66,7 @@ class Gateway:
         self._limits = limits or Limits()
         self._ledger, self._fallbacks = ledger, dict(fallbacks or {})
         self._now, self._clock = now, clock
+        self.named = tuple(nodes)  # by the operator; the others have joined by themselves
         self._own_session = session is None
         self._opened_session = session
         self._pool = Pool(nodes, limits=self._limits, now=now, clock=clock)

@@ -66,6 +66,15 @@ async def test_a_name_that_another_server_holds_is_refused(open_door: House) -> 
     assert [node["url"] for node in await listed(open_door)] == ["http://10.0.0.7:8000/v1"]
 
 
+async def test_what_the_operators_settings_name_need_not_join(open_door: House) -> None:
+    same_name = await open_door.http.put("/nodes/sim", json=NODE)
+    same_address = await open_door.http.put("/nodes/twin", json=NODE | {"url": open_door.engine.url})
+
+    assert [same_name.status_code, same_address.status_code] == [409, 409]
+    assert "settings" in same_name.json()["error"]["message"]
+    assert await listed(open_door) == []
+
+
 async def test_without_the_node_key_nobody_registers_lists_or_removes(tmp_path: Path) -> None:
     tokens = f"ana={hashlib.sha256(b'user-token').hexdigest()}"
     async with open_house(tmp_path, node_key=KEY, auth="token", access_tokens=tokens) as house:
