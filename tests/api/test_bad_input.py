@@ -72,10 +72,12 @@ async def test_broken_json_is_called_broken_json(house: House) -> None:
 async def test_a_lone_surrogate_is_refused(house: House) -> None:
     chat_id = await house.open_chat()
     body = b'{"message": {"id": "%s", "content": "a\\ud800b"}}' % MESSAGE["id"].encode()
-    await refused(
+    told = await refused(
         house, f"/chat/{chat_id}/completion", 400, "bad_input",
         content=body, headers={"content-type": "application/json"},
     )  # fmt: skip
+
+    assert "codec" not in told
 
 
 async def test_bytes_that_are_no_utf8_are_refused(house: House) -> None:
