@@ -25,10 +25,14 @@ class Books:
         """What these uses of one run have cost, to this process's knowledge: `nodes` say how many share them now."""
         return self._meter.cost(uses, self._clock(), {node.name: node.outstanding for node in nodes})
 
-    async def enter(self, run: Run, uses: Sequence[NodeUse], usage: Usage) -> None:
-        """What a run has used."""
-        whose = {"owner": run.owner, "run_id": run.id, "chat_id": run.chat_id}
-        await self._record(f"{run.id}.{run.epoch}", uses, whose | msgspec.structs.asdict(usage))
+    async def enter(self, run: Run, uses: Sequence[NodeUse], usage: Usage, guard_uses: Sequence[NodeUse] = ()) -> None:
+        """What a run has used, with its tokens; and what judging it has, which bring their own and are no run's: it
+        counts once, where it was answered."""
+        whose = {"owner": run.owner, "chat_id": run.chat_id}
+        known = whose | {"run_id": run.id} | msgspec.structs.asdict(usage)
+        await self._record(f"{run.id}.{run.epoch}", uses, known)
+        for number, use in enumerate(guard_uses, 1):
+            await self._record(f"{run.id}.{run.epoch}.guard.{number}", [use], whose)
 
     async def enter_vectors(self, owner: str, uses: Sequence[NodeUse], prompt_tokens: int) -> None:
         """What vectors have used that belong to no run."""

@@ -164,7 +164,7 @@ class NodeUse(Struct, frozen=True, kw_only=True):
 
     id: str = ""  # the same use recorded twice counts once
     owner: str = ""
-    run_id: str | None = None  # None: a pre-warm that somebody's typing asked for, or vectors
+    run_id: str | None = None  # None: a pre-warm, vectors, or a guard model's
     chat_id: str | None = None
     node: str
     model: str

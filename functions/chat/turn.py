@@ -419,7 +419,7 @@ class Turns:
     async def _leave(self, run: Run, progress: Progress) -> None:
         """The run was lost, or is left to the next worker. What it used here is written down; and if it went with its
         chat, nobody else will give its reservation back."""
-        await self._books.enter(run, [*stays(progress.guard_uses), *progress.uses], progress.usage_here)
+        await self._books.enter(run, progress.uses, progress.usage_here, stays(progress.guard_uses))
         if run.reserved_tokens:
             try:
                 await self._store.get_run(run.owner, run.id)
@@ -484,11 +484,11 @@ class Turns:
 
     async def _end(self, run_log: RunLog, progress: Progress, ending: Ending) -> None:
         run = run_log.run
-        used_nodes = [*stays(progress.guard_uses), *progress.uses]
-        cost = self._books.cost(used_nodes, self._gateway.nodes)
+        guard_uses = stays(progress.guard_uses)
+        cost = self._books.cost([*guard_uses, *progress.uses], self._gateway.nodes)
         ended, answer, last = closed(run, run_log.written(), progress, ending, now_ms=self._runs.clock(), cost=cost)
         # Both at once; the ledger's entry is idempotent, and a run that was fenced has used the node all the same.
-        entering = asyncio.create_task(self._books.enter(run, used_nodes, progress.usage_here))
+        entering = asyncio.create_task(self._books.enter(run, progress.uses, progress.usage_here, guard_uses))
         try:
             with suppress(NotFound):  # the chat was deleted meanwhile: nobody is left to hear of it
                 await run_log.finish(ended, [last], answer if run.chat_id else None)

@@ -1,11 +1,11 @@
-"""A run that another worker claims only to end it: what was shown is judged all the same."""
+"""A run that another worker claims only to end it is judged all the same; and what judging costs is on the bill."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.chat.moderated import OUTPUT, REFUSAL, moderated, stored, verdicts
+from tests.chat.moderated import BOTH, OUTPUT, REFUSAL, moderated, stored, verdicts
 from tests.house import text_of
 from tests.scripted_guard import BAD, ScriptedGuard
 
@@ -45,3 +45,17 @@ async def test_a_stop_after_a_workers_death_does_not_save_what_it_showed(word: s
         assert verdicts(events) == [("output", "blocked", "moderation.violence")]
     else:
         assert (answer["content"], answer["status"]) == (FIRST + said, "stopped")
+
+
+async def test_on_the_bill_a_run_counts_where_it_was_answered_and_the_guard_has_tokens_of_its_own(
+    tmp_path: Path,
+) -> None:
+    async with ScriptedGuard() as guard, moderated(tmp_path, guard, FIRST + REST, BOTH) as house:
+        done = (await house.say(await house.open_chat(), "Tell me a story."))[-1].data
+        asked = len(guard.asked)
+        rows = {row["model"]: row for row in (await house.http.get("/usage")).json()["data"]}
+
+    assert {model: row["runs"] for model, row in rows.items()} == {"sim": 1, "guard": 0}
+    assert rows["sim"]["completion_tokens"] == done["usage"]["completion_tokens"]
+    assert rows["guard"]["completion_tokens"] == 12 * asked  # as many as the guard says of each verdict
+    assert done["message"]["model"] == "sim"
