@@ -241,7 +241,9 @@ class Node:
     def serves(self, model: str, *, embeds: bool = False) -> bool:
         """As far as it has said; `embeds`: vectors are wanted, not text."""
         served = self.model(model)
-        return served is not None and (served.task == "embed") is embeds
+        if served is None or (model == DEFAULT_MODEL and not embeds and served.task != "chat"):
+            return False  # a guard model answers those who ask for it by name
+        return (served.task == "embed") is embeds
 
     def model(self, model: str) -> ServedModel | None:
         if model == DEFAULT_MODEL:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from functions.inference.nodes import IDLE_SECONDS, Node
+from functions.inference.nodes import DEFAULT_MODEL, IDLE_SECONDS, Node, ServedModel
 from tests.inference.conftest import Clock
 
 
@@ -93,3 +93,11 @@ def test_a_nodes_key_is_not_in_its_name() -> None:
     node = Node("http://x/v1", api_key="very-secret", headers={"Modal-Secret": "also-secret"})
 
     assert "secret" not in repr(node)
+
+
+def test_a_guard_model_that_has_not_said_its_name_is_nobodys_default() -> None:
+    guard = Node("http://guard/v1", task="moderate")
+
+    assert not guard.serves(DEFAULT_MODEL)
+    assert Node("http://chat/v1").serves(DEFAULT_MODEL)
+    assert Node("http://guard/v1", models=[ServedModel(id="guard", task="moderate")]).serves("guard")
