@@ -137,6 +137,24 @@ async def test_where_later_windows_hold_nothing_bad_is_ever_shown(guard: Scripte
     assert verdicts(events) == BLOCKED
 
 
+async def test_what_comes_while_a_window_is_judged_waits_for_its_own_verdict(
+    guard: ScriptedGuard, tmp_path: Path
+) -> None:
+    guard.hold()
+    async with moderated(tmp_path, guard, FIRST + SECOND + THIRD, HOLD) as house:
+        chat = await house.open_chat()
+        house.engine.gate.hold(len(FIRST))
+        async with house.saying(chat, "Tell me a story.") as listener:
+            await guard.until(lambda: guard.open == 1)
+            house.engine.gate.release()
+            await house.engine.until(finished=1)
+            guard.release()
+            events = await listener.rest()
+
+    assert text_of(events) == FIRST
+    assert events[-1].data["message"]["content"] == REFUSAL
+
+
 async def test_where_later_windows_show_a_late_no_takes_the_answer_back(guard: ScriptedGuard, tmp_path: Path) -> None:
     async with moderated(tmp_path, guard, FIRST + SECOND + THIRD, OUTPUT) as house:
         chat = await house.open_chat()
@@ -318,8 +336,12 @@ async def test_an_answer_that_breaks_off_is_judged_as_far_as_it_was_shown(tmp_pa
         moderated(tmp_path, guard, text, OUTPUT + "window_chars = 40\n") as house,
     ):
         chat = await house.open_chat()
-        house.engine.gate.hold(len(text) - 4)
+        house.engine.gate.hold(17)
         async with house.saying(chat, "Tell me a story.") as listener:
+            await shown(listener, "kettle. ")
+            on(house.engine, 300)
+            await guard.until(lambda: len(guard.asked) == 2)
+            on(house.engine, len(text) - 4)
             await shown(listener, "toad. ")
             await house.engine.stop()
             events = await listener.rest()
