@@ -9,6 +9,7 @@ from typing import Any
 import openai
 import pytest
 
+from functions.api import openai as openai_wire
 from tests.house import House, open_house
 from tests.simulated import Scenario
 
@@ -247,7 +248,10 @@ async def test_a_bearer_token_is_asked_for_and_understood(tmp_path: Path) -> Non
             assert [m.id async for m in ana.models.list()]
 
 
-async def test_a_client_that_closes_its_stream_frees_the_engine(tmp_path: Path) -> None:
+async def test_a_client_that_closes_its_stream_frees_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_wire, "ORPHAN_SECONDS", 0.2)  # ten in life
     async with open_house(tmp_path, Scenario(fault="never_ends", tps=50)) as house, client_of(house) as client:
         stream = await client.chat.completions.create(model=house_model(house), messages=HELLO, stream=True)
         async for _ in stream:

@@ -80,6 +80,8 @@ test('feedback that the server refuses is not shown as given, and its words are 
   await expect(panel(page)).toHaveCount(0);
 
   await good(page).click();
+  // The panel is there at once; the rating itself must have arrived before something else is refused.
+  await expect.poll(() => [...parley.mock.messages.values()].at(-1)!.feedback?.rating).toBe(1);
   await panel(page).getByRole('textbox').fill('The second sentence.');
   parley.mock.refuse = { n: 1, match: /PUT .*feedback/, status: 400, code: 'content_filter', message: 'This contains a term that is not allowed here.' };
   await panel(page).getByRole('button', { name: 'Send' }).click();
