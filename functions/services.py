@@ -15,6 +15,8 @@ from typing import Protocol
 
 from functions.chat.books import Books
 from functions.chat.context import Fill
+from functions.chat.jobs import Jobs, bring_to_its_end
+from functions.chat.messages import RunJob
 from functions.chat.prewarm import Prewarmer
 from functions.chat.quotas import Quotas
 from functions.chat.runs import Runs
@@ -39,6 +41,7 @@ class Services:
     gateway: Gateway
     runs: Runs
     turns: Turns
+    jobs: Jobs
     prewarmer: Prewarmer
     quotas: Quotas
     books: Books
@@ -127,7 +130,8 @@ def _compose(
         context_policy=Fill(),
     )
     prewarmer = Prewarmer(store, gateway, _clock, usd_per_day=settings.prewarm_usd_per_day)
-    return Services(settings, store, gateway, runs, turns, prewarmer, quotas, books, policy, guard, secret_key)
+    jobs = Jobs(store, _clock, int(1000 * settings.lease_seconds), {RunJob: bring_to_its_end(store, runs, turns)})
+    return Services(settings, store, gateway, runs, turns, jobs, prewarmer, quotas, books, policy, guard, secret_key)
 
 
 def _clock() -> int:

@@ -109,6 +109,16 @@ class Feedback(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class Citation(Struct, frozen=True, kw_only=True):
+    """A passage that an answer may lean on: `[index]` in its text names it. `chunk` counts from 0 in its document."""
+
+    index: int
+    document_id: str
+    title: str
+    chunk: int
+    score: float
+
+
 class Message(Struct, frozen=True, kw_only=True):
     id: str
     chat_id: str
@@ -127,6 +137,7 @@ class Message(Struct, frozen=True, kw_only=True):
     verdicts: tuple[Verdict, ...] = ()
     error: Problem | None = None
     left_out: int = 0  # earlier messages that did not fit into the model's context
+    citations: tuple[Citation, ...] = ()  # the passages that the model was shown
     feedback: Feedback | None = None  # written by `put_feedback` alone
 
 
@@ -287,6 +298,16 @@ class GuardrailActed(Event, frozen=True, kw_only=True, tag="guardrail"):
     score: float = 1.0
 
 
+class Cited(Event, frozen=True, kw_only=True, tag="citation"):
+    """A passage that the model is shown, before its first word: the same five fields as a Citation's."""
+
+    index: int
+    document_id: str
+    title: str
+    chunk: int
+    score: float
+
+
 class Titled(Event, frozen=True, kw_only=True, tag="title"):
     title: str
 
@@ -308,7 +329,7 @@ class Failed(Event, frozen=True, kw_only=True, tag="failed"):
     message: Message | None = None
 
 
-RunEvent = RunStarted | StatusChanged | Delta | ToolCalls | GuardrailActed | Titled | Done | Stopped | Failed
+RunEvent = RunStarted | StatusChanged | Delta | ToolCalls | GuardrailActed | Cited | Titled | Done | Stopped | Failed
 TERMINAL_EVENTS = (Done, Stopped, Failed)
 
 _encode = msgspec.json.Encoder().encode
@@ -352,7 +373,29 @@ class RunJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     run_id: str
 
 
-Job = RunJob  # a union as soon as there is a second kind of background work
+class SummariseJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="summarise"):
+    """Fold the older part of this chat into its rolling summary, if it has grown enough."""
+
+    owner: str
+    chat_id: str
+
+
+class RememberJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="remember"):
+    """Look for what is worth remembering in the turn of this run."""
+
+    owner: str
+    chat_id: str
+    run_id: str
+
+
+class IndexJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="index"):
+    """Read this document of the knowledge base, cut it into chunks and embed them."""
+
+    owner: str
+    document_id: str
+
+
+Job = RunJob | SummariseJob | RememberJob | IndexJob
 
 
 class QueuedJob(Struct, frozen=True, kw_only=True):
