@@ -5,7 +5,7 @@
  */
 
 import { readEvents, type SseEvent } from './sse';
-import type { Chat, ChatDetail, Feedback, Opinion, Page, Prewarmed, Problem, Profile, ServerStatus, UsageReport } from './wire';
+import type { Chat, ChatDetail, Feedback, Opinion, Page, Passage, Prewarmed, Problem, Profile, ServerStatus, UsageReport } from './wire';
 
 export class ApiError extends Error {
   override readonly name = 'ApiError';
@@ -177,5 +177,7 @@ export const api = {
     stream('GET', `/runs/${part(runId)}/events${query({ last_event_id: after })}`, undefined, signal, {
       'Last-Event-ID': String(after),
     }),
+  /** The passage that a citation names, with its neighbours. */
+  passage: (documentId: string, chunk: number) => json<Passage>('GET', `/knowledge/${part(documentId)}/chunks/${chunk}`),
   stopRun: async (runId: string): Promise<void> => void (await request('DELETE', `/runs/${part(runId)}`)),
 };

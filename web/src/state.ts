@@ -413,6 +413,13 @@ function happened(state: State, id: string, seq: number, event: RunEvent, at: nu
       const { type: _, ...verdict } = event;
       return put(state, { ...thread, run: { ...seen, verdicts: [...run.verdicts, verdict] } });
     }
+    case 'citation': {
+      const { type: _, ...citation } = event;
+      const answer = run.assistantId === null ? undefined : thread.messages[run.assistantId];
+      if (!answer) return put(state, { ...thread, run: seen });
+      const cited: Message = { ...answer, citations: [...(answer.citations ?? []), citation] };
+      return put(state, { ...thread, messages: { ...thread.messages, [cited.id]: cited }, run: seen });
+    }
     case 'title': {
       const next = put(state, { ...thread, run: seen });
       return thread.chat ? reduce(next, { type: 'chat-put', chat: { ...thread.chat, title: event.title } }) : next;

@@ -57,6 +57,27 @@ export interface Problem {
   message: string;
 }
 
+export interface Citation {
+  /** `[index]` in the answer's text names it. */
+  index: number;
+  document_id: string;
+  title: string;
+  chunk: number;
+  score: number;
+}
+
+/** A chunk of a document, with what stands before and after it. */
+export interface Passage {
+  document_id: string;
+  title: string;
+  chunk: number;
+  heading: string | null;
+  page: number | null;
+  text: string;
+  before: string | null;
+  after: string | null;
+}
+
 export interface Message {
   id: string;
   chat_id: string;
@@ -75,6 +96,8 @@ export interface Message {
   error?: Problem | null;
   /** Earlier messages that did not fit into the model's context. */
   left_out?: number;
+  /** The passages of the knowledge base that the model was shown. */
+  citations?: Citation[];
   /** Who was asked, where another model answered. */
   asked_model?: string | null;
   feedback?: Feedback | null;
@@ -194,12 +217,13 @@ export type RunEvent =
     }
   | { type: 'delta'; text: string }
   | ({ type: 'guardrail' } & Verdict)
+  | ({ type: 'citation' } & Citation)
   | { type: 'title'; title: string }
   | { type: 'done'; message: Message; usage: Usage; timings: Timings; cost: Cost; finish_reason: string }
   | { type: 'stopped'; message?: Message | null }
   | { type: 'failed'; error: Problem; message?: Message | null };
 
-const NAMES: ReadonlySet<string> = new Set(['run', 'status', 'delta', 'guardrail', 'title', 'done', 'stopped', 'failed']);
+const NAMES: ReadonlySet<string> = new Set(['run', 'status', 'delta', 'guardrail', 'citation', 'title', 'done', 'stopped', 'failed']);
 
 export const isTerminal = (event: RunEvent): boolean =>
   event.type === 'done' || event.type === 'stopped' || event.type === 'failed';

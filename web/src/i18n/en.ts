@@ -91,6 +91,17 @@ export const en = {
   taskOpen: 'To do',
   plainText: 'text',
 
+  // Sources
+  citation: (index: number) => `Source ${index}`,
+  sources: 'Sources',
+  passage: (index: number) => `Source ${index}`,
+  passageLoading: 'Opening the passage',
+  passageGone: 'This document has been deleted.',
+  passageFailed: 'The passage could not be opened',
+  passagePage: (page: number) => `page ${page}`,
+  passagePrevious: 'Previous source',
+  passageNext: 'Next source',
+
   // Phases
   phaseThinking: 'Thinking',
   phaseQueued: 'Waiting for a free place',

@@ -84,6 +84,16 @@ export const zh: Messages = {
   taskOpen: '待办',
   plainText: '文本',
 
+  citation: (index: number) => `来源 ${index}`,
+  sources: '来源',
+  passage: (index: number) => `来源 ${index}`,
+  passageLoading: '正在打开段落',
+  passageGone: '这份文档已被删除。',
+  passageFailed: '无法打开这个段落',
+  passagePage: (page: number) => `第 ${page} 页`,
+  passagePrevious: '上一个来源',
+  passageNext: '下一个来源',
+
   phaseThinking: '正在思考',
   phaseQueued: '正在排队',
   phaseWaking: '正在唤醒模型',

@@ -16,6 +16,7 @@ export interface Labels {
   table: string;
   taskDone: string;
   taskOpen: string;
+  citation: (index: number) => string;
 }
 
 // ---------------------------------------------------------------- grammar
@@ -36,6 +37,26 @@ const INLINE_MATH =
 
 /** True while the text may still grow; only then is an unclosed formula more than plain text. */
 let growing = false;
+
+// `[1]`, `[1, 3]`, and the brackets that Chinese models like. Before `(` or `:` it is a link or its definition.
+const CITATION = /^[[【](\d{1,3}(?:\s?[,，、]\s?\d{1,3})*)[\]】](?![(:])/;
+const OPEN_CITATION = /[[【](?:\d{1,3}(?:\s?[,，、]\s?\d{0,3})*)?$/;
+const NOTHING_CITED: ReadonlySet<number> = new Set();
+
+/** The passages that the answer being read has; a number without a passage is only a number. */
+let cited: ReadonlySet<number> = NOTHING_CITED;
+
+const citation: TokenizerAndRendererExtension = {
+  name: 'citation',
+  level: 'inline',
+  start: (source) => (cited.size > 0 ? /[[【]\d/.exec(source)?.index : undefined),
+  tokenizer(source): Tokens.Generic | undefined {
+    const match = cited.size > 0 ? CITATION.exec(source) : null;
+    const indices = match?.[1]?.split(/[,，、]/).map(Number) ?? [];
+    if (!match || !indices.every((index) => cited.has(index))) return undefined;
+    return { type: 'citation', raw: match[0], indices };
+  },
+};
 
 const blockMath: TokenizerAndRendererExtension = {
   name: 'formula',
@@ -69,14 +90,16 @@ const formula = (raw: string, tex: string, display: boolean, closed: boolean): M
   closed,
 });
 
-const marked = new Marked({ gfm: true, breaks: false }, { extensions: [blockMath, inlineMath] });
+const marked = new Marked({ gfm: true, breaks: false }, { extensions: [blockMath, inlineMath, citation] });
 
-function lex(source: string, mayGrow: boolean): Token[] {
+function lex(source: string, passages: ReadonlySet<number>, mayGrow: boolean): Token[] {
   growing = mayGrow;
+  cited = passages;
   try {
     return marked.lexer(source);
   } finally {
     growing = false;
+    cited = NOTHING_CITED;
   }
 }
 
@@ -89,14 +112,18 @@ export class Growing {
   private source = '';
   private level = 2;
 
-  constructor(private readonly labels: Labels) {}
+  /** `passages` gives the numbers that the answer may cite; they do not change once it has text. */
+  constructor(
+    private readonly labels: Labels,
+    private readonly passages: () => ReadonlySet<number> = () => NOTHING_CITED,
+  ) {}
 
   /** The specs of the text so far. Closed blocks are the very same objects as last time. */
   update(source: string): Spec[] {
     if (!source.startsWith(this.source)) this.reset();
     this.source = source;
 
-    let tokens = lex(source.slice(this.from), true);
+    let tokens = lex(source.slice(this.from), this.passages(), true);
     let last = tokens.length - 1;
     while (last > 0 && tokens[last]!.type === 'space') last--;
     if (last > 0) {
@@ -113,7 +140,7 @@ export class Growing {
   /** The specs of the whole text, parsed as one piece: late link definitions reach back to earlier text. */
   finish(source: string): Spec[] {
     this.reset();
-    return new Writer(this.labels, 2).blocks(lex(source, false));
+    return new Writer(this.labels, 2).blocks(lex(source, this.passages(), false));
   }
 
   private reset(): void {
@@ -129,8 +156,8 @@ export class Growing {
     const isVerbatim = first.type === 'code' || (first.type === 'formula' && !(first as unknown as MathToken).closed);
     if (!isVerbatim) {
       const raw = this.source.slice(this.from);
-      const shown = heal(raw);
-      if (shown !== raw) tokens = lex(shown, true);
+      const shown = heal(this.passages().size > 0 ? raw.replace(OPEN_CITATION, '') : raw);
+      if (shown !== raw) tokens = lex(shown, this.passages(), true);
     }
     return new Writer(this.labels, this.level, true).blocks(tokens);
   }
@@ -289,6 +316,15 @@ class Writer {
         return [box('br')];
       case 'formula':
         return [this.formula(token as unknown as MathToken)];
+      case 'citation':
+        return (token.indices as number[]).map((index) =>
+          box('button', [String(index)], {
+            type: 'button',
+            class: 'cite',
+            'data-cite': String(index),
+            'aria-label': this.labels.citation(index),
+          }),
+        );
       case 'link':
         return this.link(token as Tokens.Link);
       case 'image': {

@@ -16,8 +16,9 @@ export class Prose {
   constructor(
     private readonly root: Element,
     labels: ProseLabels,
+    passages?: () => ReadonlySet<number>,
   ) {
-    this.growing = new Growing(labels);
+    this.growing = new Growing(labels, passages);
     this.painters = painters(labels, () => this.isGrowing);
   }
 

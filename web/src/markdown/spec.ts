@@ -46,6 +46,7 @@ export type Tag =
   | 'hr'
   | 'a'
   | 'span'
+  | 'button'
   | 'ul'
   | 'ol'
   | 'li'

@@ -8,6 +8,7 @@ import { soon } from '../lib/slices';
 import type { Prose, ProseLabels } from '../markdown/prose';
 import { Reveal } from '../markdown/reveal';
 import { runText } from '../store';
+import type { Citation } from '../wire';
 
 /** The parser is a quarter of all our code and nobody needs it before the first answer: it comes right after the page. */
 const parser = signal<typeof import('../markdown/prose') | null>(null);
@@ -28,6 +29,7 @@ const labels = (): ProseLabels => {
     copy: words.copy,
     copyCode: words.copyCode,
     plainText: words.plainText,
+    citation: words.citation,
   };
 };
 
@@ -44,19 +46,22 @@ interface Props {
   id: string;
   content: string;
   isLive: boolean;
+  citations: readonly Citation[] | undefined;
 }
 
-export function Answer({ id, content, isLive }: Props) {
+export function Answer({ id, content, isLive, citations }: Props) {
   const root = useRef<HTMLDivElement>(null);
   const prose = useRef<Prose>(undefined);
   const reveal = useRef<Reveal>(undefined);
   const latest = useRef(content);
   latest.current = content;
+  const passages = useRef<ReadonlySet<number>>(new Set());
+  passages.current = new Set(citations?.map(({ index }) => index));
 
   const module = parser.value;
   useLayoutEffect(() => {
     if (module === null) return;
-    prose.current = new module.Prose(root.current!, labels());
+    prose.current = new module.Prose(root.current!, labels(), () => passages.current);
     return () => (prose.current = undefined);
   }, [module]);
 

@@ -1,5 +1,4 @@
-import type { ComponentChildren } from 'preact';
-import { signal } from '@preact/signals';
+import type { ComponentChildren, ComponentType } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { saveInstructions, signOut } from '../actions';
 import { t } from '../lib/i18n';
@@ -42,25 +41,24 @@ export function Dialog({ title, children, class: className }: { title: string; c
 export function Dialogs() {
   if (dialog.value === 'settings') return <Settings />;
   if (dialog.value === 'help') return <Help />;
-  if (dialog.value === 'usage') return <Usage />;
+  if (dialog.value === 'usage') return <Later key="usage" load={() => import('./Usage').then(({ Usage }) => Usage)} />;
+  if (dialog.value === 'passage') return <Later key="passage" load={() => import('./Passage').then(({ Passage }) => Passage)} />;
   return null;
 }
 
-/** Seldom opened, so it is no part of the page that everybody loads. */
-const usagePage = signal<typeof import('./Usage') | null>(null);
-
-function Usage() {
+/** A dialog that is seldom opened, so it is no part of the page that everybody loads. */
+function Later({ load }: { load: () => Promise<ComponentType> }) {
+  const [Page, setPage] = useState<ComponentType | null>(null);
   useEffect(() => {
-    import('./Usage').then(
-      (module) => (usagePage.value = module),
+    load().then(
+      (page) => setPage(() => page),
       () => {
         dialog.value = null;
         toast(t.peek().errorServer);
       },
     );
   }, []);
-  const Page = usagePage.value?.Usage;
-  return Page ? <Page /> : null;
+  return Page && <Page />;
 }
 
 interface ChoiceProps<T extends string> {

@@ -11,6 +11,7 @@ import { Facts } from './Facts';
 import * as icons from './icons';
 import { feedback } from './later';
 import { Note, NotSent, problemText, Verdicts } from './Notices';
+import { Sources } from './Sources';
 import { Waking } from './Waking';
 
 const LONG_CHARS = 1_400;
@@ -145,12 +146,13 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
       <h2 class="sr-only">{words.assistant(name)}</h2>
       {isLive && <LiveHead />}
       {/* Another key when it was withdrawn: not a word of the old text may stay in the page. */}
-      {!isBlocked && <Answer key={`${locale.value} ${message.withdrawn}`} id={message.id} content={message.content} isLive={isLive} />}
+      {!isBlocked && <Answer key={`${locale.value} ${message.withdrawn}`} id={message.id} content={message.content} isLive={isLive} citations={message.citations} />}
       {!wasBlocked && (isBlocked || message.withdrawn) && (
         <Note tone="shield" title={message.withdrawn ? words.guardWithdrawn : words.guardBlockedOutput}>
           <p>{isBlocked ? message.content : words.guardWithdrawnNote}</p>
         </Note>
       )}
+      {!isLive && !isBlocked && message.citations && <Sources citations={message.citations} text={message.content} />}
       <Verdicts verdicts={shown} message={message} isStored={!isLive} />
       {!isLive && message.status === 'stopped' && <p class="ended">{words.stoppedNote}</p>}
       {!isLive && message.asked_model && (

@@ -6,14 +6,14 @@ import { prefersLessMotion } from '../lib/keys';
 import { settings } from '../lib/settings';
 import { Stick } from '../lib/stick';
 import { watchNear } from '../markdown/paint';
-import { hasEarlier, isRunning, openId, path, run, runMessageId, threadProblem, threadState, unsent } from '../store';
+import { hasEarlier, isRunning, messages, openId, path, run, runMessageId, threadProblem, threadState, unsent } from '../store';
 import * as icons from './icons';
 import { AssistantMessage, UserMessage } from './Message';
 import { Note, problemText } from './Notices';
-import { go } from './view';
+import { go, openPassage } from './view';
 import { Waking } from './Waking';
 
-/** The writer's copy buttons are plain nodes; one listener serves them all. */
+/** The writer's buttons are plain nodes; one listener serves them all. */
 async function copyCode(event: MouseEvent): Promise<void> {
   const button = (event.target as Element).closest<HTMLButtonElement>('button[data-copy]');
   const code = button?.closest('figure')?.querySelector('code');
@@ -21,6 +21,12 @@ async function copyCode(event: MouseEvent): Promise<void> {
   const isDone = await copyText(code.textContent ?? '');
   button.textContent = isDone ? t.peek().copied : t.peek().copyFailed;
   setTimeout(() => (button.textContent = t.peek().copy), 1_800);
+}
+
+function openCitation(event: MouseEvent): void {
+  const button = (event.target as Element).closest<HTMLButtonElement>('button[data-cite]');
+  const message = messages.peek()[button?.closest<HTMLElement>('[data-id]')?.dataset.id ?? ''];
+  if (button && message?.citations) openPassage(message.citations, Number(button.dataset.cite));
 }
 
 export function Thread() {
@@ -57,7 +63,10 @@ export function Thread() {
         tabIndex={0}
         role="region"
         aria-label={t.value.conversation}
-        onClick={(event) => void copyCode(event)}
+        onClick={(event) => {
+          openCitation(event);
+          void copyCode(event);
+        }}
       >
         <div class="column" ref={content}>
           <Messages key={id} keepPlace={(change) => keepPlace(scroller.current!, change)} />

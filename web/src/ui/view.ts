@@ -2,10 +2,20 @@
 
 import { signal } from '@preact/signals';
 import { change, settings } from '../lib/settings';
+import type { Citation } from '../wire';
 
-export type Dialog = 'settings' | 'help' | 'usage';
+export type Dialog = 'settings' | 'help' | 'usage' | 'passage';
 
 export const dialog = signal<Dialog | null>(null);
+
+/** The sources of one answer, and which of them is being read. */
+export const passage = signal<{ citations: readonly Citation[]; index: number } | null>(null);
+
+export function openPassage(citations: readonly Citation[], index: number): void {
+  if (!citations.some((one) => one.index === index)) return;
+  passage.value = { citations, index };
+  dialog.value = 'passage';
+}
 export const isDrawerOpen = signal(false);
 
 const phone = matchMedia('(max-width: 767px)');

@@ -12,6 +12,7 @@ const labels: ProseLabels = {
   copy: 'Copy',
   copyCode: 'Copy code',
   plainText: 'text',
+  citation: (index) => `Source ${index}`,
 };
 
 const once = (text: string): HTMLElement => {
@@ -86,6 +87,36 @@ describe('a streamed answer', () => {
     prose.write('Other');
 
     expect(root.innerHTML).toBe('<p>Other</p>');
+  });
+});
+
+describe('citations', () => {
+  const cited = new Set([1, 2, 12]);
+  const TEXT = 'So it is [1], and also [1, 2] or 【12】.\n\n- not [3]\n- `a[1]` and [1](https://x.example)\n\n| a |\n|---|\n| b[2] |\n\n[1]: https://evil.example';
+
+  test('are buttons where the answer has that passage, and text elsewhere', () => {
+    const root = document.createElement('div');
+    new Prose(root, labels, () => cited).finish(TEXT);
+
+    expect([...root.querySelectorAll('.cite')].map((one) => one.textContent)).toEqual(['1', '1', '2', '12', '2']);
+    expect(root.querySelector('.cite')!.getAttribute('aria-label')).toBe('Source 1');
+    expect(root.querySelector('li')!.textContent).toBe('not [3]');
+    expect(root.querySelector('code')!.textContent).toBe('a[1]');
+    expect(once(TEXT).querySelector('.cite')).toBeNull();
+  });
+
+  test('never show half a mark, wherever the text is cut, and end as when written at once', () => {
+    const whole = document.createElement('div');
+    new Prose(whole, labels, () => cited).finish(TEXT);
+    for (let at = 1; at < TEXT.length; at++) {
+      const root = document.createElement('div');
+      const prose = new Prose(root, labels, () => cited);
+      prose.write(TEXT.slice(0, at));
+      const half = /[[【]\d*[,， ]*$/.exec(root.querySelector('p')!.textContent ?? '');
+      expect(half, JSON.stringify(TEXT.slice(0, at))).toBeNull();
+      prose.finish(TEXT);
+      expect(drawn(root)).toBe(drawn(whole));
+    }
   });
 });
 
