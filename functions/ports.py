@@ -143,10 +143,16 @@ class ChatStore(Protocol):
         """Ask whoever runs it to stop; returns the run as it is now. A terminal run is left alone.
         Raises NotFound."""
 
-    async def finish_run(self, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None) -> None:
+    async def finish_run(
+        self, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None, *, withdraw: bool = False
+    ) -> None:
         """The one end: append the last events, store the run as given (it is terminal; its `epoch` is the
         fence), the answer, and on the chat active_run = None (if it is this run), active_leaf = answer.id,
-        updated_at = run.ended_at; drop the run's job. One transaction. Raises Fenced as append_events does."""
+        updated_at = run.ended_at; drop the run's job. One transaction. Raises Fenced as append_events does.
+
+        With `withdraw` what was shown has been taken back: from the end on, no event of the log has text of the
+        model (`LoggedEvent.without_text`), and every event keeps its place. A long log may lose its text before the
+        end, and keep that if this call dies; so the log must already say why (the verdict that blocked)."""
 
     # -- the owner -----------------------------------------------------------------------------------------
     async def get_profile(self, owner: str) -> Profile:

@@ -11,7 +11,7 @@ import os
 import random
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -214,17 +214,20 @@ def spread(tables: Tables, pk: str, sk: str, data: bytes) -> tuple[dict[str, Any
 
 def gather(tables: Tables, item: ChatItem) -> bytes:
     """The data of an item that `spread` wrote. Raises NotFound when its parts are being deleted."""
-    stored = item.data if not item.parts else b"".join(_parts(tables, item))
+    stored = item.data if not item.parts else b"".join(part.data for part in parts_of(tables, item))
     # JSON never begins with an x, zlib's default header always does.
     return zlib.decompress(stored) if stored.startswith(b"x") else stored
 
 
-def _parts(tables: Tables, item: ChatItem) -> Iterator[bytes]:
+def parts_of(tables: Tables, item: ChatItem) -> list[ChatItem]:
+    """The further items that this one needs. Raises NotFound when they are being deleted."""
+    if not item.parts:
+        return []
     beginning = tables.chat.sk.startswith(_part_sk(item.sk, item.tag, None))
     parts = ask(lambda: list(tables.chat.query(item.pk, beginning, consistent_read=True)))
     if len(parts) != item.parts:
         raise NotFound("It has just been deleted.")
-    return (part.data for part in parts)
+    return parts
 
 
 def _part_sk(sk: str, tag: str, number: int | None) -> str:

@@ -33,6 +33,7 @@ from functions.adapters.dynamo_models import (
     pointer_sk,
     run_pk,
 )
+from functions.adapters.dynamo_withdrawal import withdraw_text
 from functions.chat.messages import TERMINAL, LoggedEvent, Message, Run
 from functions.errors import NotFound
 from functions.ports import NewTurn
@@ -305,8 +306,19 @@ def _append(
 
 
 # -- the end ----------------------------------------------------------------------------------------------------
-def finish_run(t: Tables, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None) -> None:
+def finish_run(
+    t: Tables,
+    owner: str,
+    run: Run,
+    events: Sequence[LoggedEvent],
+    answer: Message | None,
+    *,
+    withdraw: bool = False,
+) -> None:
     rules.check_terminal(run)
+    if withdraw:
+        withdraw_text(t, owner, run, _may_write(t, run.epoch, events))
+        events = [event.without_text() for event in events]
     try:
         _write_end(t, owner, run, events, answer, is_active=True)
     except Refused as refused:

@@ -183,8 +183,10 @@ class SqliteStore:
     async def request_stop(self, owner: str, run_id: str) -> Run:
         return await self._write(runs.request_stop, owner, run_id)
 
-    async def finish_run(self, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None) -> None:
-        await self._write(runs.finish_run, owner, run, events, answer)
+    async def finish_run(
+        self, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None, *, withdraw: bool = False
+    ) -> None:
+        await self._write(runs.finish_run, owner, run, events, answer, withdraw=withdraw)
 
     # -- the owner ----------------------------------------------------------------------------------------------
     async def get_profile(self, owner: str) -> Profile:

@@ -248,7 +248,13 @@ _STOP_REQUESTED = f"SELECT owner, id {_LOOKED_UP} WHERE stop_requested"
 
 # -- the end ----------------------------------------------------------------------------------------------------
 def finish_run(
-    db: sqlite3.Connection, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None
+    db: sqlite3.Connection,
+    owner: str,
+    run: Run,
+    events: Sequence[LoggedEvent],
+    answer: Message | None,
+    *,
+    withdraw: bool = False,
 ) -> None:
     rules.check_terminal(run)
     Append(owner, run.id, run.epoch, events, run.lease_until_ms)(db)
@@ -256,6 +262,8 @@ def finish_run(
         "UPDATE runs SET status = ?, worker = ?, stop_requested = ? WHERE owner = ? AND id = ? RETURNING n, chat",
         (run.status, run.worker, run.stop_requested, owner, run.id),
     ).fetchone()
+    if withdraw:
+        _withdraw(db, n)
     db.execute("UPDATE run_bodies SET data = ? WHERE run = ?", (encode(run), n))
     db.execute("DELETE FROM jobs WHERE id = ?", (run.id,))
     if chat is None:
@@ -264,6 +272,13 @@ def finish_run(
         store_message(db, chat, answer)
     (stored,) = db.execute("SELECT data FROM chats WHERE n = ?", (chat,)).fetchone()
     store_chat(db, chat, _ended(decode_chat(stored), run, answer))
+
+
+def _withdraw(db: sqlite3.Connection, run: int) -> None:
+    """Take the model's text out of the run's log."""
+    logged = [LoggedEvent.load(*row) for row in db.execute("SELECT seq, data FROM events WHERE run = ?", (run,))]
+    blank = [(event.without_text().data, run, event.seq) for event in logged if event.without_text() is not event]
+    db.executemany("UPDATE events SET data = ? WHERE run = ? AND seq = ?", blank)
 
 
 def _ended(chat: Chat, run: Run, answer: Message | None) -> Chat:

@@ -40,6 +40,7 @@ class Progress:
     is_flowing: bool = False  # text comes
     finish_reason: str = "stop"
     refusal: str | None = None  # what stands in the answer's place
+    is_withdrawn: bool = False  # it takes the place of text that was shown
     usage: Usage | None = None
     generated: int = 0  # delta frames: stands in for the count of tokens when the node could not say
     prefix_tokens: int = 0

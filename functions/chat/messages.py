@@ -354,6 +354,16 @@ class LoggedEvent(msgspec.Struct, frozen=True):
     def load(cls, seq: int, data: bytes) -> "LoggedEvent":
         return cls(seq, _decoder.decode(data), data)
 
+    def without_text(self) -> "LoggedEvent":
+        """Its place in the log, with nothing of what the model said in it: for an answer that was taken back."""
+        match self.event:
+            case Delta(text=text) if text:
+                return LoggedEvent.of(self.seq, Delta(text=""))
+            case ToolCalls(calls=calls) if calls:
+                return LoggedEvent.of(self.seq, ToolCalls(calls=()))
+            case _:
+                return self
+
     @property
     def name(self) -> str:
         """The SSE event name: the union's tag."""

@@ -223,21 +223,34 @@ class RunLog:
         """The answer so far: what is stored, and what has been released and is on its way to the store."""
         return "".join(self._written)
 
-    async def finish(self, run: Run, events: Sequence[RunEvent], answer: Message | None) -> None:
-        """The one end, under a shield: everything durable is done before a reader sees the terminal event.
-        Raises Fenced."""
+    @property
+    def has_shown(self) -> bool:
+        """Whether text was released for readers, be it that it was taken back since."""
+        return bool(self._written)
+
+    async def finish(
+        self, run: Run, events: Sequence[RunEvent], answer: Message | None, *, withdraw: bool = False
+    ) -> None:
+        """The one end, under a shield: everything durable is done before a reader sees the terminal event. With
+        `withdraw` the log keeps none of the text, nor does this process. Raises Fenced."""
         self._ending = True
-        self._finishing = asyncio.create_task(self._finish(run, events, answer))
+        self._finishing = asyncio.create_task(self._finish(run, events, answer, withdraw))
         await asyncio.shield(self._finishing)
 
-    async def _finish(self, run: Run, events: Sequence[RunEvent], answer: Message | None) -> None:
+    async def _finish(self, run: Run, events: Sequence[RunEvent], answer: Message | None, withdraw: bool) -> None:
         await self._settled()
+        if withdraw and self._pending and not self.closed:
+            # The verdict first: a worker that dies below leaves half a log behind, and the next must know why.
+            await asyncio.wait([self._checkpoint(self._lease_s)])
         if self.closed:
             raise Fenced("This run is owned by another worker now.")
         self._seal_text()
         batch = self._numbered([*self._pending, *events])
         run = msgspec.structs.replace(run, last_seq=batch[-1].seq)
-        await self._store.finish_run(run.owner, run, batch, answer)
+        await self._store.finish_run(run.owner, run, batch, answer, withdraw=withdraw)
+        if withdraw:
+            self.events = [event.without_text() for event in self.events]
+            batch = [event.without_text() for event in batch]
         self._pending, self.run = [], run
         self._publish(batch)
         self.close()

@@ -310,8 +310,10 @@ class Turns:
         if progress.refusal is None:
             return ending
         progress.finish_reason = "content_filter"
-        if not run_log.written():
+        if not run_log.has_shown:
             run_log.add_text(progress.refusal, 0)
+        elif run_log.written() != progress.refusal:
+            progress.is_withdrawn = True
         return "completed"
 
     async def _last_look(self, run_log: RunLog, progress: Progress) -> None:
@@ -491,7 +493,7 @@ class Turns:
         entering = asyncio.create_task(self._books.enter(run, progress.uses, progress.usage_here, guard_uses))
         try:
             with suppress(NotFound):  # the chat was deleted meanwhile: nobody is left to hear of it
-                await run_log.finish(ended, [last], answer if run.chat_id else None)
+                await run_log.finish(ended, [last], answer if run.chat_id else None, withdraw=progress.is_withdrawn)
         finally:
             await asyncio.shield(entering)
         used = ended.usage.prompt_tokens + ended.usage.completion_tokens

@@ -414,11 +414,11 @@ async def test_a_worker_that_takes_over_after_the_verdict_asks_nobody_again(
     async with moderated(tmp_path, guard, FIRST + SECOND + THIRD, HOLD) as house:
         finish, refusals = house.services.store.finish_run, []
 
-        async def finish_late(*args: Any) -> None:
+        async def finish_late(*args: Any, **how: Any) -> None:
             if not refusals:
                 refusals.append(args)
                 raise StoreUnavailable("not now")
-            await finish(*args)
+            await finish(*args, **how)
 
         monkeypatch.setattr(house.services.store, "finish_run", finish_late)
         chat = await house.open_chat()
