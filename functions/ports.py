@@ -16,6 +16,7 @@ from functions.chat.messages import (
     Feedback,
     Job,
     JoinedNode,
+    Lane,
     LoggedEvent,
     Message,
     NodeUse,
@@ -25,6 +26,7 @@ from functions.chat.messages import (
     Run,
     Sighting,
     Struct,
+    Summary,
 )
 
 
@@ -75,6 +77,10 @@ class ChatStore(Protocol):
         """Newest `updated_at` first, archived chats only or none of them. `after` is the `next` of the page before.
         `query` matches titles and message texts, case-insensitively, as a literal substring; a page of a search may
         be short, or empty, and still have a `next`."""
+
+    async def retitle_chat(self, owner: str, chat_id: str, title: str, *, instead_of: str) -> bool:
+        """Set the title where it is `instead_of`, and nothing else; False when it is another by now, or the chat is
+        not there."""
 
     async def update_chat(self, owner: str, chat_id: str, changes: dict[str, Any]) -> Chat:  # checked at the edge
         """Set the named fields (title, model, system_prompt, pinned, archived, active_leaf) and nothing else, not
@@ -208,18 +214,46 @@ class Counter(Protocol):
 class JobQueue(Protocol):
     """At-least-once delivery of small jobs; a job that is not finished in time comes back."""
 
-    async def put_job(self, job_id: str, job: Job, *, at_ms: int) -> None:
-        """Deliver not before `at_ms`. The same id again replaces the job."""
+    async def put_job(self, job_id: str, job: Job, *, at_ms: int, unless_taken: bool = False) -> None:
+        """Deliver not before `at_ms`, in the lane of its kind (`lane_of`). The same id again replaces the job, wherever
+        it stood; with `unless_taken` not one that somebody holds beyond `at_ms`."""
 
-    async def take_job(self, *, now_ms: int, hidden_ms: int) -> QueuedJob | None:
-        """The job that has been due longest, hidden from others for `hidden_ms`; None when none is due.
+    async def take_job(self, *, now_ms: int, hidden_ms: int, lane: Lane = "runs") -> QueuedJob | None:
+        """The job of this lane that has been due longest, hidden from others for `hidden_ms`; None when none is due.
         Of racing takers exactly one gets it."""
+
+    async def keep_job(self, queued: QueuedJob, *, until_ms: int) -> bool:
+        """Still at work: hidden until then. False when the receipt is stale: it is somebody else's by now, or gone."""
 
     async def drop_job(self, queued: QueuedJob) -> None:
         """Done. Quietly nothing when the receipt is stale."""
 
-    async def delay_job(self, queued: QueuedJob, *, at_ms: int) -> None:
-        """Not now: deliver again at `at_ms`. Quietly nothing when the receipt is stale."""
+    async def delay_job(
+        self, queued: QueuedJob, *, at_ms: int, attempts: int | None = None, lane: Lane | None = None
+    ) -> None:
+        """Not now: deliver again at `at_ms`, as a job that has been taken `attempts` times (None: as often as it was),
+        in that lane (None: where it was). Quietly nothing when the receipt is stale."""
+
+
+class SummaryStore(Protocol):
+    """The rolling summaries of chats. They go with their chat."""
+
+    async def list_summaries(self, owner: str, chat_id: str, *, version: str) -> tuple[Summary, ...]:
+        """Those of this version, in the order of `upto`. None for a chat that is not there."""
+
+    async def claim_fold(
+        self, owner: str, chat_id: str, upto: str, *, version: str, token: str, now_ms: int, until_ms: int
+    ) -> bool:
+        """The marker of who makes this summary, until `until_ms`; the same token again renews it. False when it is
+        there already, or somebody else's marker has not run out at `now_ms`. Of two racing claims exactly one holds.
+        Raises NotFound for the chat."""
+
+    async def put_summary(self, owner: str, chat_id: str, summary: Summary) -> bool:
+        """Written once for a chat, `upto` and `version`: False, and nothing changed, when it is there already.
+        Raises NotFound for the chat."""
+
+    async def forget_summaries(self, owner: str, chat_id: str, *, version: str) -> int:
+        """Delete those of every other version, with their markers; how many summaries that were."""
 
 
 class NodeRegistry(Protocol):

@@ -23,6 +23,7 @@ from functions.adapters import dynamo_jobs as jobs
 from functions.adapters import dynamo_ledger as ledger
 from functions.adapters import dynamo_nodes as nodes
 from functions.adapters import dynamo_runs as runs
+from functions.adapters import dynamo_summaries as summaries
 from functions.adapters import dynamo_vectors as vectors
 from functions.adapters.dynamo_calls import ask, no_tables
 from functions.adapters.dynamo_models import THREADS, Tables, bind
@@ -32,6 +33,7 @@ from functions.chat.messages import (
     Feedback,
     Job,
     JoinedNode,
+    Lane,
     LoggedEvent,
     Message,
     NodeUse,
@@ -40,6 +42,7 @@ from functions.chat.messages import (
     QueuedJob,
     Run,
     Sighting,
+    Summary,
 )
 from functions.errors import BadInput
 from functions.ports import Hit, NewTurn
@@ -111,6 +114,9 @@ class DynamoStore:
     ) -> Page[Chat]:
         return await self._call(chats.list_chats, owner, limit=limit, after=after, query=query, archived=archived)
 
+    async def retitle_chat(self, owner: str, chat_id: str, title: str, *, instead_of: str) -> bool:
+        return await self._call(chats.retitle_chat, owner, chat_id, title, instead_of=instead_of)
+
     async def update_chat(self, owner: str, chat_id: str, changes: dict[str, Any]) -> Chat:  # checked at the edge
         return await self._call(chats.update_chat, owner, chat_id, changes)
 
@@ -136,6 +142,23 @@ class DynamoStore:
 
     async def put_feedback(self, owner: str, chat_id: str, message_id: str, feedback: Feedback | None) -> None:
         await self._call(chats.put_feedback, owner, chat_id, message_id, feedback)
+
+    # -- summaries ----------------------------------------------------------------------------------------------
+    async def list_summaries(self, owner: str, chat_id: str, *, version: str) -> tuple[Summary, ...]:
+        return await self._call(summaries.list_summaries, owner, chat_id, version=version)
+
+    async def claim_fold(
+        self, owner: str, chat_id: str, upto: str, *, version: str, token: str, now_ms: int, until_ms: int
+    ) -> bool:
+        return await self._call(
+            summaries.claim_fold, owner, chat_id, upto, version=version, token=token, now_ms=now_ms, until_ms=until_ms
+        )
+
+    async def put_summary(self, owner: str, chat_id: str, summary: Summary) -> bool:
+        return await self._call(summaries.put_summary, owner, chat_id, summary)
+
+    async def forget_summaries(self, owner: str, chat_id: str, *, version: str) -> int:
+        return await self._call(summaries.forget_summaries, owner, chat_id, version=version)
 
     # -- runs ---------------------------------------------------------------------------------------------------
     async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:
@@ -199,17 +222,22 @@ class DynamoStore:
         return await self._call(counters.add, owner, key, amount, limit=limit, expires=expires)
 
     # -- jobs ---------------------------------------------------------------------------------------------------
-    async def put_job(self, job_id: str, job: Job, *, at_ms: int) -> None:
-        await self._call(jobs.put_job, job_id, job, at_ms=at_ms)
+    async def put_job(self, job_id: str, job: Job, *, at_ms: int, unless_taken: bool = False) -> None:
+        await self._call(jobs.put_job, job_id, job, at_ms=at_ms, unless_taken=unless_taken)
 
-    async def take_job(self, *, now_ms: int, hidden_ms: int) -> QueuedJob | None:
-        return await self._call(jobs.take_job, now_ms=now_ms, hidden_ms=hidden_ms)
+    async def take_job(self, *, now_ms: int, hidden_ms: int, lane: Lane = "runs") -> QueuedJob | None:
+        return await self._call(jobs.take_job, now_ms=now_ms, hidden_ms=hidden_ms, lane=lane)
+
+    async def keep_job(self, queued: QueuedJob, *, until_ms: int) -> bool:
+        return await self._call(jobs.keep_job, queued, until_ms=until_ms)
 
     async def drop_job(self, queued: QueuedJob) -> None:
         await self._call(jobs.drop_job, queued)
 
-    async def delay_job(self, queued: QueuedJob, *, at_ms: int) -> None:
-        await self._call(jobs.delay_job, queued, at_ms=at_ms)
+    async def delay_job(
+        self, queued: QueuedJob, *, at_ms: int, attempts: int | None = None, lane: Lane | None = None
+    ) -> None:
+        await self._call(jobs.delay_job, queued, at_ms=at_ms, attempts=attempts, lane=lane)
 
     # -- nodes --------------------------------------------------------------------------------------------------
     async def put_node(self, node: JoinedNode) -> None:

@@ -152,6 +152,15 @@ def update_chat(t: Tables, owner: str, chat_id: str, changes: dict[str, Any]) ->
     return _load(item)
 
 
+def retitle_chat(t: Tables, owner: str, chat_id: str, title: str, *, instead_of: str) -> bool:
+    item = t.chat(owner_pk(owner), chat_sk(chat_id))
+    try:
+        ask(lambda: item.update([t.chat.title.set(title)], is_alive(t) & (t.chat.title == instead_of)))
+    except Refused:
+        return False
+    return True
+
+
 def set_or_remove(t: Tables, name: str, value: Any) -> Action:  # the field's own type
     attribute = getattr(t.chat, name)
     action: Action = attribute.remove() if value is None else attribute.set(value)

@@ -10,8 +10,10 @@ from pynamodb.expressions.update import Action
 
 from functions.adapters.dynamo_calls import Refused, ask
 from functions.adapters.dynamo_models import JobItem, Tables
-from functions.chat.messages import Job, QueuedJob
+from functions.chat.messages import Job, Lane, QueuedJob, lane_of
 
+# What the index calls a lane. Runs keep the name they had when there was one queue.
+QUEUES: dict[Lane, str] = {"runs": "all", "work": "work", "night": "night", "failed": "failed"}
 CANDIDATES = 10
 ROUNDS = 5
 
@@ -21,17 +23,20 @@ _decode = msgspec.json.Decoder(Job).decode
 
 def job_item(t: Tables, job_id: str, job: Job, at_ms: int) -> JobItem:
     """A replaced job starts afresh; who holds the old one holds a stale receipt."""
-    return t.jobs(job_id, due_ms=at_ms, data=_encode(job))
+    return t.jobs(job_id, queue=QUEUES[lane_of(job)], due_ms=at_ms, data=_encode(job))
 
 
-def put_job(t: Tables, job_id: str, job: Job, *, at_ms: int) -> None:
-    ask(job_item(t, job_id, job, at_ms).save)
+def put_job(t: Tables, job_id: str, job: Job, *, at_ms: int, unless_taken: bool = False) -> None:
+    item = job_item(t, job_id, job, at_ms)
+    is_free = t.jobs.receipt.does_not_exist() | (t.jobs.due_ms <= at_ms)  # also when it is not there
+    with suppress(Refused):
+        ask(lambda: item.save(is_free if unless_taken else None))
 
 
-def take_job(t: Tables, *, now_ms: int, hidden_ms: int) -> QueuedJob | None:
+def take_job(t: Tables, *, now_ms: int, hidden_ms: int, lane: Lane) -> QueuedJob | None:
     """Racing takers see the same candidates; each job goes to the first, and the others try the next."""
     for _ in range(ROUNDS):
-        due = ask(lambda: list(t.jobs.by_due.query("all", t.jobs.due_ms <= now_ms, limit=CANDIDATES)))
+        due = ask(lambda: list(t.jobs.by_due.query(QUEUES[lane], t.jobs.due_ms <= now_ms, limit=CANDIDATES)))
         if not due:
             return None
         for candidate in due:
@@ -59,14 +64,27 @@ def _take(t: Tables, candidate: JobItem, until_ms: int) -> QueuedJob | None:
     return QueuedJob(id=job.id, job=_decode(job.data), attempts=job.attempts, receipt=receipt)
 
 
+def keep_job(t: Tables, queued: QueuedJob, *, until_ms: int) -> bool:
+    job = t.jobs(queued.id)
+    try:
+        ask(lambda: job.update([t.jobs.due_ms.set(until_ms)], t.jobs.receipt == queued.receipt))
+    except Refused:
+        return False
+    return True
+
+
 def drop_job(t: Tables, queued: QueuedJob) -> None:
     job = t.jobs(queued.id)
     with suppress(Refused):  # Stale: somebody else has it, or it is gone.
         ask(lambda: job.delete(t.jobs.receipt == queued.receipt))
 
 
-def delay_job(t: Tables, queued: QueuedJob, *, at_ms: int) -> None:
+def delay_job(t: Tables, queued: QueuedJob, *, at_ms: int, attempts: int | None, lane: Lane | None) -> None:
     job = t.jobs(queued.id)
     actions: list[Action] = [t.jobs.due_ms.set(at_ms), t.jobs.receipt.remove()]
+    if attempts is not None:
+        actions.append(t.jobs.attempts.set(attempts))
+    if lane is not None:
+        actions.append(t.jobs.queue.set(QUEUES[lane]))
     with suppress(Refused):  # Stale: somebody else has it, or it is gone.
         ask(lambda: job.update(actions, t.jobs.receipt == queued.receipt))

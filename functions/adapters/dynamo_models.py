@@ -6,6 +6,7 @@
     U#owner                 P                     profile
     U#owner#C#chat          M#message             message
     U#owner#C#chat          R#run                 pointer to a run of the chat (so that delete finds it)
+    U#owner#C#chat          S#version#message     summary up to that message; first only the marker of who makes it
     U#owner#R#run           E#last seq            a checkpoint: the events up to and with that seq
     U#owner#R#run           Q                     the conversation the caller brought, if any
     U#owner#R#run           R                     the run: small, because each checkpoint rewrites it
@@ -88,6 +89,8 @@ class ChatItem(Model):
     by_moment = RecentIndex()
     # Message
     feedback = BinaryAttribute(null=True, legacy_encoding=False)
+    # Summary
+    token = UnicodeAttribute(null=True)
     # Run
     status = UnicodeAttribute(null=True)
     epoch = WholeNumber(null=True)
@@ -133,7 +136,8 @@ class CounterItem(Model):
 
 
 class DueIndex(GlobalSecondaryIndex["JobItem"]):  # type: ignore[no-untyped-call]  # pynamodb's own hook
-    """All jobs by the time they are due. One partition: good for about a thousand changes a second."""
+    """The jobs of each lane by the time they are due. A lane is a partition: good for about a thousand changes a
+    second."""
 
     class Meta:
         index_name = "due"
@@ -230,6 +234,11 @@ def message_sk(message_id: str) -> str:
 
 def pointer_sk(run_id: str) -> str:
     return f"R#{safe(run_id)}"
+
+
+def summary_sk(version: str, upto: str = "") -> str:
+    """Without a message it stands before all of its version; without either, before all summaries."""
+    return f"S#{safe(version)}#{safe(upto)}" if version else "S#"
 
 
 def events_sk(last_seq: int) -> str:

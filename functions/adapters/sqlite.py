@@ -24,6 +24,7 @@ from functions.adapters import sqlite_jobs as jobs
 from functions.adapters import sqlite_ledger as ledger
 from functions.adapters import sqlite_nodes as nodes
 from functions.adapters import sqlite_runs as runs
+from functions.adapters import sqlite_summaries as summaries
 from functions.adapters import sqlite_vectors as vectors
 from functions.adapters.rules import SIGHTING_KEPT_MS
 from functions.adapters.sqlite_schema import open_file, prove_writable
@@ -34,6 +35,7 @@ from functions.chat.messages import (
     Feedback,
     Job,
     JoinedNode,
+    Lane,
     LoggedEvent,
     Message,
     NodeUse,
@@ -42,6 +44,7 @@ from functions.chat.messages import (
     QueuedJob,
     Run,
     Sighting,
+    Summary,
 )
 from functions.errors import StoreUnavailable
 from functions.ports import Hit, NewTurn
@@ -133,6 +136,9 @@ class SqliteStore:
     ) -> Page[Chat]:
         return await self._read(chats.list_chats, owner, limit=limit, after=after, query=query, archived=archived)
 
+    async def retitle_chat(self, owner: str, chat_id: str, title: str, *, instead_of: str) -> bool:
+        return await self._write(chats.retitle_chat, owner, chat_id, title, instead_of=instead_of)
+
     async def update_chat(self, owner: str, chat_id: str, changes: dict[str, Any]) -> Chat:  # checked at the edge
         return await self._write(chats.update_chat, owner, chat_id, changes)
 
@@ -156,6 +162,23 @@ class SqliteStore:
 
     async def put_feedback(self, owner: str, chat_id: str, message_id: str, feedback: Feedback | None) -> None:
         await self._write(chats.put_feedback, owner, chat_id, message_id, feedback)
+
+    # -- summaries ----------------------------------------------------------------------------------------------
+    async def list_summaries(self, owner: str, chat_id: str, *, version: str) -> tuple[Summary, ...]:
+        return await self._read(summaries.list_summaries, owner, chat_id, version=version)
+
+    async def claim_fold(
+        self, owner: str, chat_id: str, upto: str, *, version: str, token: str, now_ms: int, until_ms: int
+    ) -> bool:
+        return await self._write(
+            summaries.claim_fold, owner, chat_id, upto, version=version, token=token, now_ms=now_ms, until_ms=until_ms
+        )
+
+    async def put_summary(self, owner: str, chat_id: str, summary: Summary) -> bool:
+        return await self._write(summaries.put_summary, owner, chat_id, summary)
+
+    async def forget_summaries(self, owner: str, chat_id: str, *, version: str) -> int:
+        return await self._write(summaries.forget_summaries, owner, chat_id, version=version)
 
     # -- runs ---------------------------------------------------------------------------------------------------
     async def begin_turn(self, owner: str, turn: NewTurn) -> tuple[Run, bool]:
@@ -219,20 +242,25 @@ class SqliteStore:
         return await self._write(counters.add, owner, key, amount, limit=limit, expires=expires)
 
     # -- jobs ---------------------------------------------------------------------------------------------------
-    async def put_job(self, job_id: str, job: Job, *, at_ms: int) -> None:
-        await self._write(jobs.put_job, job_id, job, at_ms=at_ms)
+    async def put_job(self, job_id: str, job: Job, *, at_ms: int, unless_taken: bool = False) -> None:
+        await self._write(jobs.put_job, job_id, job, at_ms=at_ms, unless_taken=unless_taken)
 
-    async def take_job(self, *, now_ms: int, hidden_ms: int) -> QueuedJob | None:
+    async def take_job(self, *, now_ms: int, hidden_ms: int, lane: Lane = "runs") -> QueuedJob | None:
         # An idle worker asks often: only a due job is worth the write lock.
-        if not await self._read(jobs.is_any_due, now_ms):
+        if not await self._read(jobs.is_any_due, now_ms, lane):
             return None
-        return await self._write(jobs.take_job, now_ms=now_ms, hidden_ms=hidden_ms)
+        return await self._write(jobs.take_job, now_ms=now_ms, hidden_ms=hidden_ms, lane=lane)
+
+    async def keep_job(self, queued: QueuedJob, *, until_ms: int) -> bool:
+        return await self._write(jobs.keep_job, queued, until_ms=until_ms)
 
     async def drop_job(self, queued: QueuedJob) -> None:
         await self._write(jobs.drop_job, queued)
 
-    async def delay_job(self, queued: QueuedJob, *, at_ms: int) -> None:
-        await self._write(jobs.delay_job, queued, at_ms=at_ms)
+    async def delay_job(
+        self, queued: QueuedJob, *, at_ms: int, attempts: int | None = None, lane: Lane | None = None
+    ) -> None:
+        await self._write(jobs.delay_job, queued, at_ms=at_ms, attempts=attempts, lane=lane)
 
     # -- nodes --------------------------------------------------------------------------------------------------
     async def put_node(self, node: JoinedNode) -> None:

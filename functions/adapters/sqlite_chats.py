@@ -83,6 +83,14 @@ def update_chat(db: sqlite3.Connection, owner: str, chat_id: str, changes: dict[
     return changed
 
 
+def retitle_chat(db: sqlite3.Connection, owner: str, chat_id: str, title: str, *, instead_of: str) -> bool:
+    row = db.execute("SELECT n, data FROM chats WHERE owner = ? AND id = ?", (owner, chat_id)).fetchone()
+    if row is None or (chat := decode_chat(row[1])).title != instead_of:
+        return False
+    store_chat(db, row[0], msgspec.structs.replace(chat, title=title))
+    return True
+
+
 def delete_chat(db: sqlite3.Connection, owner: str, chat_id: str) -> None:
     """Messages, runs, events and turn keys go with the chat (ON DELETE CASCADE); a run's job has the run's id."""
     n, _ = find_chat(db, owner, chat_id)

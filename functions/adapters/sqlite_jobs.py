@@ -5,41 +5,55 @@ import sqlite3
 
 import msgspec
 
-from functions.chat.messages import Job, QueuedJob
+from functions.chat.messages import Job, Lane, QueuedJob, lane_of
 
+NEXT = "SELECT id FROM jobs WHERE lane = ? AND due_ms <= ? ORDER BY due_ms, id LIMIT 1"
+_TAKE = "UPDATE jobs SET due_ms = ?, attempts = attempts + 1, receipt = ? WHERE id = ({}) RETURNING id, attempts, data"
+_TAKE = _TAKE.format(NEXT)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Job).decode
 
 
-def put_job(db: sqlite3.Connection, job_id: str, job: Job, *, at_ms: int) -> None:
+def put_job(db: sqlite3.Connection, job_id: str, job: Job, *, at_ms: int, unless_taken: bool = False) -> None:
     """A replaced job starts afresh; who holds the old one holds a stale receipt."""
     db.execute(
-        "INSERT OR REPLACE INTO jobs (id, due_ms, attempts, receipt, data) VALUES (?, ?, 0, NULL, ?)",
-        (job_id, at_ms, _encode(job)),
+        "INSERT INTO jobs (id, due_ms, attempts, receipt, data, lane) VALUES (:id, :at, 0, NULL, :data, :lane) "
+        "ON CONFLICT (id) DO UPDATE SET due_ms = excluded.due_ms, attempts = 0, receipt = NULL, data = excluded.data, "
+        "lane = excluded.lane WHERE NOT :spare OR jobs.receipt IS NULL OR jobs.due_ms <= :at",
+        {"id": job_id, "at": at_ms, "data": _encode(job), "lane": lane_of(job), "spare": unless_taken},
     )
 
 
-def is_any_due(db: sqlite3.Connection, now_ms: int) -> bool:
-    return db.execute("SELECT 1 FROM jobs WHERE due_ms <= ? LIMIT 1", (now_ms,)).fetchone() is not None
+def is_any_due(db: sqlite3.Connection, now_ms: int, lane: Lane) -> bool:
+    found = db.execute("SELECT 1 FROM jobs WHERE lane = ? AND due_ms <= ? LIMIT 1", (lane, now_ms)).fetchone()
+    return found is not None
 
 
-def take_job(db: sqlite3.Connection, *, now_ms: int, hidden_ms: int) -> QueuedJob | None:
+def take_job(db: sqlite3.Connection, *, now_ms: int, hidden_ms: int, lane: Lane) -> QueuedJob | None:
     receipt = os.urandom(16).hex()
     row = db.execute(
-        "UPDATE jobs SET due_ms = ?, attempts = attempts + 1, receipt = ? "
-        "WHERE id = (SELECT id FROM jobs WHERE due_ms <= ? ORDER BY due_ms, id LIMIT 1) RETURNING id, attempts, data",
-        (now_ms + hidden_ms, receipt, now_ms),
+        _TAKE,
+        (now_ms + hidden_ms, receipt, lane, now_ms),
     ).fetchone()
     if row is None:
         return None
     return QueuedJob(id=row[0], job=_decode(row[2]), attempts=row[1], receipt=receipt)
 
 
+def keep_job(db: sqlite3.Connection, queued: QueuedJob, *, until_ms: int) -> bool:
+    kept = db.execute("UPDATE jobs SET due_ms = ? WHERE id = ? AND receipt = ?", (until_ms, queued.id, queued.receipt))
+    return kept.rowcount == 1
+
+
 def drop_job(db: sqlite3.Connection, queued: QueuedJob) -> None:
     db.execute("DELETE FROM jobs WHERE id = ? AND receipt = ?", (queued.id, queued.receipt))
 
 
-def delay_job(db: sqlite3.Connection, queued: QueuedJob, *, at_ms: int) -> None:
+def delay_job(
+    db: sqlite3.Connection, queued: QueuedJob, *, at_ms: int, attempts: int | None, lane: Lane | None
+) -> None:
     db.execute(
-        "UPDATE jobs SET due_ms = ?, receipt = NULL WHERE id = ? AND receipt = ?", (at_ms, queued.id, queued.receipt)
+        "UPDATE jobs SET due_ms = ?, receipt = NULL, attempts = coalesce(?, attempts), lane = coalesce(?, lane) "
+        "WHERE id = ? AND receipt = ?",
+        (at_ms, attempts, lane, queued.id, queued.receipt),
     )

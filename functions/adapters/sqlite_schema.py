@@ -89,6 +89,15 @@ MIGRATIONS = (
     CREATE INDEX uses_by_time ON uses (asked_ms, id);
     """,
     "ALTER TABLE messages ADD COLUMN feedback BLOB",
+    """
+    ALTER TABLE jobs ADD COLUMN lane TEXT NOT NULL DEFAULT 'runs';
+    DROP INDEX jobs_due;
+    CREATE INDEX jobs_due_in_lane ON jobs (lane, due_ms, id);
+
+    CREATE TABLE summaries (
+        chat INTEGER NOT NULL REFERENCES chats (n) ON DELETE CASCADE, version TEXT NOT NULL, upto TEXT NOT NULL,
+        token TEXT NOT NULL, until_ms INTEGER NOT NULL, data BLOB, PRIMARY KEY (chat, version, upto)) WITHOUT ROWID;
+    """,
 )
 
 

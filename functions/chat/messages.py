@@ -370,6 +370,22 @@ class LoggedEvent(msgspec.Struct, frozen=True):
         return str(type(self.event).__struct_config__.tag)
 
 
+class Summary(Struct, frozen=True, kw_only=True):
+    """What a model has made of the beginning of a branch: of all its messages up to and with `upto`, so it holds for
+    every branch that contains that message. An empty text: nothing of it could be kept (a rail said no).
+
+    `version` names the prompt and the policy that it was made under; under another one it is not used.
+    """
+
+    upto: str
+    version: str
+    text: str
+    messages: int  # so many it stands for
+    tokens: int  # of the text, as the model counted them that made it
+    model: str
+    created_at: datetime
+
+
 class Profile(Struct, frozen=True, kw_only=True):
     """What one user wants of every chat."""
 
@@ -407,9 +423,19 @@ class IndexJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="index")
 
 Job = RunJob | SummariseJob | RememberJob | IndexJob
 
+# Queues apart, so that slow work never stands before a run that waits for its worker. `night`: only the nightly job
+# looks there, because it may wake a GPU. `failed`: given up by day; it tries them once more.
+Lane = Literal["runs", "work", "night", "failed"]
+
+
+def lane_of(job: Job) -> Lane:
+    """Where a job is put first."""
+    return "runs" if isinstance(job, RunJob) else "work"
+
 
 class QueuedJob(Struct, frozen=True, kw_only=True):
-    """A job as the queue hands it out; `receipt` proves the claim."""
+    """A job as the queue hands it out; `receipt` proves the claim. `attempts`: how often it has been taken, this time
+    included, since it was put or last went well."""
 
     id: str
     job: Job

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 
 from functions.adapters.dynamo import DynamoStore
 from functions.adapters.sqlite import SqliteStore
-from functions.chat.messages import new_id
+from functions.chat.messages import Lane, new_id
 from tests.contracts.makers import Store
 from tests.ministack import ministack as run_ministack
 
@@ -80,8 +80,9 @@ async def stores(adapter: str, opener: Opener, request: pytest.FixtureRequest) -
     if adapter == "sqlite":
         return await opener(), await opener()
     shared: tuple[Store, Store] = request.getfixturevalue("dynamo_stores")
-    while queued := await shared[0].take_job(now_ms=10**16, hidden_ms=1):
-        await shared[0].drop_job(queued)
+    for lane in get_args(Lane):
+        while queued := await shared[0].take_job(now_ms=10**16, hidden_ms=1, lane=lane):
+            await shared[0].drop_job(queued)
     return shared
 
 

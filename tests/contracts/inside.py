@@ -11,6 +11,7 @@ from tests.contracts.makers import Store
 _SQLITE_ROWS = """
     SELECT 'chat ' || id FROM chats WHERE owner = :owner
     UNION ALL SELECT 'message ' || id FROM messages
+    UNION ALL SELECT 'summary ' || upto FROM summaries
     UNION ALL SELECT 'run ' || id FROM runs WHERE owner = :owner
     UNION ALL SELECT 'event ' || seq FROM events
     UNION ALL SELECT 'body ' || run FROM run_bodies

@@ -18,9 +18,10 @@ from functions.chat.messages import (
     RunStarted,
     Sighting,
     Stopped,
+    Summary,
     new_id,
 )
-from functions.ports import ChatStore, Counter, JobQueue, Ledger, NewTurn, NodeRegistry, VectorStore
+from functions.ports import ChatStore, Counter, JobQueue, Ledger, NewTurn, NodeRegistry, SummaryStore, VectorStore
 
 T0 = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 NASTY = "é 🙂 中文 \0 \" \\ \n\r\u2028 %_ '); DROP TABLE chats; -- \U0010ffff"
@@ -35,7 +36,7 @@ def next_id() -> str:
     return new_id(next(_clock))
 
 
-class Store(ChatStore, VectorStore, Counter, JobQueue, NodeRegistry, Ledger, Protocol):
+class Store(ChatStore, SummaryStore, VectorStore, Counter, JobQueue, NodeRegistry, Ledger, Protocol):
     """One adapter is all the ports."""
 
 
@@ -146,6 +147,11 @@ def a_use(asked_ms: int, **changes: Any) -> NodeUse:
         "ended_ms": asked_ms + 3_000,
     }
     return NodeUse(**(values | changes))
+
+
+def a_summary(upto: str, **changes: Any) -> Summary:
+    values = {"upto": upto, "version": "1", "text": NASTY, "messages": 4, "tokens": 9, "model": "m", "created_at": T0}
+    return Summary(**(values | changes))
 
 
 async def begun_chat(store: Store, owner: str, **changes: Any) -> tuple[Chat, Run]:

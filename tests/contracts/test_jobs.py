@@ -1,6 +1,8 @@
 """The job queue: due jobs, one taker at a time, back again when nobody finished them."""
 
-from functions.chat.messages import QueuedJob, RunJob
+import pytest
+
+from functions.chat.messages import Lane, QueuedJob, RunJob, SummariseJob
 from tests.contracts.makers import NASTY, Store
 
 
@@ -8,8 +10,8 @@ def a_job(run_id: str = "r") -> RunJob:
     return RunJob(owner=NASTY, run_id=run_id)
 
 
-async def take(store: Store, now_ms: int, hidden_ms: int = 100) -> QueuedJob:
-    queued = await store.take_job(now_ms=now_ms, hidden_ms=hidden_ms)
+async def take(store: Store, now_ms: int, hidden_ms: int = 100, lane: Lane = "runs") -> QueuedJob:
+    queued = await store.take_job(now_ms=now_ms, hidden_ms=hidden_ms, lane=lane)
     assert queued is not None
     return queued
 
@@ -107,3 +109,83 @@ async def test_the_same_id_again_replaces_the_job(store: Store) -> None:
     queued = await take(store, 500)
 
     assert (queued.job, queued.attempts) == (a_job("new"), 1)
+
+
+async def test_slow_work_and_runs_do_not_stand_in_one_queue(store: Store) -> None:
+    await store.put_job("slow", SummariseJob(owner=NASTY, chat_id="c"), at_ms=0)
+    await store.put_job("run", a_job(), at_ms=1_000)
+
+    assert (await take(store, 1_000)).id == "run"
+    assert await store.take_job(now_ms=1_000, hidden_ms=100) is None
+    queued = await take(store, 1_000, lane="work")
+
+    assert (queued.id, queued.job) == ("slow", SummariseJob(owner=NASTY, chat_id="c"))
+
+
+async def test_a_job_that_is_kept_stays_hidden_as_long_as_its_worker_says(store: Store) -> None:
+    await store.put_job("j", a_job(), at_ms=0)
+    queued = await take(store, 0, hidden_ms=100)
+
+    assert await store.keep_job(queued, until_ms=500)
+
+    assert await store.take_job(now_ms=499, hidden_ms=100) is None
+    assert (await take(store, 500)).attempts == 2
+
+
+@pytest.mark.parametrize("loss", ["taken", "dropped", "delayed", "replaced"])
+async def test_a_job_that_was_lost_cannot_be_kept(store: Store, loss: str) -> None:
+    await store.put_job("j", a_job(), at_ms=0)
+    queued = await take(store, 0, hidden_ms=10)
+    match loss:
+        case "taken":
+            await take(store, 10, hidden_ms=100)
+        case "dropped":
+            await store.drop_job(queued)
+        case "delayed":
+            await store.delay_job(queued, at_ms=50)
+        case _:
+            await store.put_job("j", a_job(), at_ms=50)
+
+    assert not await store.keep_job(queued, until_ms=10**9)
+
+    left = await store.take_job(now_ms=1_000, hidden_ms=100)
+    assert (left is None) == (loss == "dropped")
+
+
+async def test_a_delay_says_how_often_the_job_was_attempted(store: Store) -> None:
+    await store.put_job("j", a_job(), at_ms=0)
+    await store.delay_job(await take(store, 0), at_ms=10)
+    await store.delay_job(await take(store, 10), at_ms=20, attempts=0)
+
+    assert (await take(store, 20)).attempts == 1
+
+
+async def test_a_delay_may_move_a_job_to_another_lane(store: Store) -> None:
+    await store.put_job("j", a_job(), at_ms=0)
+    await store.delay_job(await take(store, 0), at_ms=10, lane="night")
+
+    assert await store.take_job(now_ms=10, hidden_ms=100) is None
+    await store.delay_job(await take(store, 10, lane="night"), at_ms=20)
+
+    assert (await take(store, 20, lane="night")).attempts == 3
+
+
+async def test_a_job_put_again_comes_back_from_where_it_was_moved(store: Store) -> None:
+    await store.put_job("j", a_job(), at_ms=0)
+    await store.delay_job(await take(store, 0), at_ms=99_000, lane="night")
+
+    await store.put_job("j", a_job(), at_ms=1_000, unless_taken=True)
+
+    assert (await take(store, 1_000)).attempts == 1
+
+
+async def test_a_job_that_somebody_works_on_may_be_spared(store: Store) -> None:
+    await store.put_job("j", a_job("old"), at_ms=0)
+    held = await take(store, 1_000, hidden_ms=100)
+
+    await store.put_job("j", a_job("new"), at_ms=1_099, unless_taken=True)
+    assert await store.keep_job(held, until_ms=1_100)
+    await store.put_job("j", a_job("new"), at_ms=1_100, unless_taken=True)  # its worker is dead
+
+    assert not await store.keep_job(held, until_ms=9_000)
+    assert (await take(store, 1_100)).job == a_job("new")

@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from functions.adapters import sqlite_chats, sqlite_ledger, sqlite_runs, sqlite_sweep
+from functions.adapters import sqlite_chats, sqlite_jobs, sqlite_ledger, sqlite_runs, sqlite_sweep
 from functions.adapters.sqlite import SqliteStore
 from functions.adapters.sqlite_schema import MIGRATIONS, open_file
 from functions.chat.messages import new_id
@@ -103,7 +104,9 @@ async def test_a_file_of_the_first_schema_is_brought_forward_with_all_it_holds(
             released.setattr("functions.adapters.sqlite_schema.MIGRATIONS", MIGRATIONS[:1])
             db = open_file(path)
         sqlite_chats.create_chat(db, owner, chat)
-        sqlite_runs.begin_turn(db, owner, turn)
+        sqlite_runs.begin_turn(db, owner, msgspec.structs.replace(turn, job=None))
+        job = (turn.run.id, 5_000, msgspec.json.encode(turn.job))
+        db.execute("INSERT INTO jobs (id, due_ms, attempts, receipt, data) VALUES (?, ?, 0, NULL, ?)", job)
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
         assert tables.isdisjoint({"nodes", "sightings", "wakes", "uses"})
@@ -120,6 +123,8 @@ async def test_a_file_of_the_first_schema_is_brought_forward_with_all_it_holds(
         await store.record_use(use := a_use(1_000, id="once"))
         assert await store.list_nodes(now_ms=2_000) == (a_node(),)
         assert [kept.id for kept in await store.read_uses(from_ms=0, to_ms=2_000)] == [use.id]
+        job = await store.take_job(now_ms=5_000, hidden_ms=0)
+        assert (job and job.id, job and job.job) == (turn.run.id, turn.job)
         await store.close()
 
 
@@ -339,7 +344,8 @@ async def test_the_frequent_statements_go_through_indexes(tmp_path: Path) -> Non
     assert wakes == "SEARCH wakes USING INDEX wakes_of_node (node=?)"
     assert "SCAN runs" not in plan(sqlite_sweep.OLD_LOGS, ["", 1])
     assert "SCAN events" not in plan(sqlite_sweep.OLD_LOGS, ["", 1])
-    assert "SCAN jobs" not in plan("SELECT id FROM jobs WHERE due_ms <= ? ORDER BY due_ms, id LIMIT 1", [1])
+    assert "SCAN jobs" not in plan(sqlite_jobs.NEXT, ["runs", 1])
+    assert "TEMP B-TREE" not in plan(sqlite_jobs.NEXT, ["runs", 1])
     db.close()
 
 
