@@ -354,6 +354,7 @@ class _Connection(asyncio.Protocol):
     async def _hold(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
         engine = self._engine
         engine.stats.open += 1
+        engine.changed()
         try:
             await engine.until_awake()
         except asyncio.CancelledError:

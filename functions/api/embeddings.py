@@ -49,7 +49,7 @@ async def embeddings(body: Embedding, who: CurrentPrincipal, services: CurrentSe
     used = 0
     uses: list[NodeUse] = []
     try:
-        embedded = await services.gateway.embed(admitted, model=body.model, uses=uses)
+        embedded = await services.gateway.embed(admitted, model=body.model, uses=uses, fresh=True)
         used = embedded.prompt_tokens
     finally:
         await services.quotas.settle(who.owner, reserved, used, began)

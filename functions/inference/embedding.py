@@ -1,11 +1,17 @@
 """Vectors of texts, from a node that embeds (OpenAI's `POST /v1/embeddings`).
 
 Promises: one vector per text, in order, all of one length; or one of our errors, and nothing of the node's own words.
-Waits for a place and for a start as an answer does, but not for as long. Has no fallback: the vectors of another model
-lie in another space.
+Waits for a place and for a start as an answer does, but not for as long. Many texts go in batches, a few of them at
+once; a text that was embedded before costs nothing (`vector_cache.py`).
+
+Has no fallback to another model: its vectors lie in another space. Where no model embeds at all, whoever asks for none
+by name gets vectors of spelling (`lexical.py`), and `Embedded.model` says so. Vectors of different models are never
+compared: keep them in a collection of their own, named by `space`.
 """
 
 import asyncio
+import math
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 
 import aiohttp
@@ -16,22 +22,38 @@ from functions.errors import NotFound, ParleyError, UpstreamError
 from functions.inference.answer import NotYet, blame, no_answer, refusal
 from functions.inference.breaker import Outcome
 from functions.inference.course import Course
+from functions.inference.lexical import LEXICAL_MODEL, lexical_vector
 from functions.inference.limits import Limits
 from functions.inference.nodes import Node
 from functions.inference.pool import Pool, Ticket
 from functions.inference.session import NO_ANSWER, NO_JSON, post
+from functions.inference.vector_cache import VectorCache
 from functions.inference.wire import believable, broken_answer
 
 BATCH_TEXTS = 64
 BATCH_BYTES = 256 * 1024
+IN_FLIGHT = 4  # batches of one call: a node is kept busy, and has places left for others
+IN_THREAD_CHARS = 4000  # of spelling; below, it is done faster than a thread is found
 
 
 class Embedded(Struct, frozen=True, kw_only=True):
-    """`model` is the one that made them; `prompt_tokens` as its own tokenizer counted them."""
+    """`model` is the one that made them; `prompt_tokens` as its own tokenizer counted them, without the texts that were
+    known already."""
 
     model: str
     vectors: tuple[tuple[float, ...], ...]
     prompt_tokens: int
+
+    @property
+    def is_lexical(self) -> bool:
+        """Near means the same words, not the same meaning."""
+        return self.model == LEXICAL_MODEL
+
+
+def space(collection: str, model: str) -> str:
+    """What a collection of this model's vectors is called in the store. A change of model finds it empty, and embeds
+    again; what lies in one space is never searched with a vector of another."""
+    return f"{collection}@{model}"
 
 
 class _Vector(msgspec.Struct):
@@ -62,29 +84,66 @@ class Embedding:
         """`note` turns a stay at a node into uses of it."""
         self._pool, self._session, self._now, self._note = pool, session, now, note
         self._limits = msgspec.structs.replace(limits, wake_s=min(limits.wake_s, limits.embed_wake_s))
+        self._cache = VectorCache()
 
-    async def embed(self, texts: Sequence[str], model: str | None, uses: list[NodeUse] | None) -> Embedded:
-        """Raises NotFound for a model that nobody has, or when none embeds; UpstreamError when none answers."""
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those that embed here, awake or not."""
+        ids = (served.id for node in self._pool.nodes for served in node.models if served.task == "embed")
+        return tuple(dict.fromkeys(ids))
+
+    async def embed(
+        self, texts: Sequence[str], model: str | None, uses: list[NodeUse] | None, *, fresh: bool = False
+    ) -> Embedded:
+        """`fresh`: neither the cache nor spelling may stand in. Raises NotFound for a model that nobody has;
+        UpstreamError when none answers."""
+        if model == LEXICAL_MODEL or (model is None and not fresh and not self.models):
+            return await _lexical(texts)
         model = self._known(model)
-        vectors: list[tuple[float, ...]] = []
-        prompt_tokens = 0
-        for batch in _batches(texts):
-            course = Course(model, self._pool, self._limits, {}, self._now)
-            answer = await self._embed(batch, model, course, uses)
-            vectors += answer[0]
-            prompt_tokens += answer[1]
+        if fresh:
+            vectors, prompt_tokens = await self._ask_all(texts, model, uses)
+        else:
+            vectors, prompt_tokens = await self._ask_new(texts, model, uses)
         if len({len(vector) for vector in vectors}) > 1:
             raise broken_answer()
         return Embedded(model=model, vectors=tuple(vectors), prompt_tokens=prompt_tokens)
 
+    async def _ask_new(
+        self, texts: Sequence[str], model: str, uses: list[NodeUse] | None
+    ) -> tuple[list[tuple[float, ...]], int]:
+        """What the cache has, and the node's answer to the rest, each text once."""
+        found = {text: self._cache.get(model, text) for text in texts}
+        unknown = [text for text, vector in found.items() if vector is None]
+        vectors, prompt_tokens = await self._ask_all(unknown, model, uses)
+        found |= {text: self._cache.put(model, text, v) for text, v in zip(unknown, vectors, strict=True)}
+        return [vector for text in texts if (vector := found[text]) is not None], prompt_tokens
+
+    async def _ask_all(
+        self, texts: Sequence[str], model: str, uses: list[NodeUse] | None
+    ) -> tuple[list[tuple[float, ...]], int]:
+        places = asyncio.Semaphore(IN_FLIGHT)
+
+        async def ask(batch: Sequence[str]) -> tuple[list[tuple[float, ...]], int]:
+            async with places:
+                course = Course(model, self._pool, self._limits, {}, self._now)
+                return await self._embed(batch, model, course, uses)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = [group.create_task(ask(batch)) for batch in _batches(texts)]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None  # they failed for one reason, or the first is as good as another
+        answers = [task.result() for task in asked]
+        return [vector for vectors, _ in answers for vector in vectors], sum(count for _, count in answers)
+
     def _known(self, model: str | None) -> str:
         """This model, or the first that embeds."""
-        known = [served.id for node in self._pool.nodes for served in node.models if served.task == "embed"]
+        known = self.models
         if not known:
             raise NotFound("No model here turns text into vectors; the operator can add a node of task `embed`.")
         if model is not None and model not in known:
             raise NotFound(
-                f"No model {model[:64]!r} turns text into vectors here; there is {', '.join(dict.fromkeys(known))}.",
+                f"No model {model[:64]!r} turns text into vectors here; there is {', '.join(known)}.",
                 code="model_not_found",
                 param="model",
             )
@@ -141,9 +200,22 @@ class Embedding:
         except NO_JSON as exc:
             raise broken_answer() from exc
         ordered = sorted(told.data, key=lambda vector: vector.index)
-        if [vector.index for vector in ordered] != list(range(len(batch))):
+        if [vector.index for vector in ordered] != list(range(len(batch))) or not all(map(_is_sound, ordered)):
             raise broken_answer()
         return [vector.embedding for vector in ordered], believable(told.usage.prompt_tokens)
+
+
+def _is_sound(vector: _Vector) -> bool:
+    """Numbers that are still finite in 32 bits, and not none of them."""
+    return bool(vector.embedding) and all(map(math.isfinite, array("f", vector.embedding)))
+
+
+async def _lexical(texts: Sequence[str]) -> Embedded:
+    if sum(map(len, texts)) < IN_THREAD_CHARS:
+        vectors = tuple(map(lexical_vector, texts))
+    else:
+        vectors = await asyncio.to_thread(lambda: tuple(map(lexical_vector, texts)))
+    return Embedded(model=LEXICAL_MODEL, vectors=vectors, prompt_tokens=0)
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[str]]:

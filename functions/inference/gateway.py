@@ -172,11 +172,22 @@ class Gateway:
         return await self._counts.of(model, texts, self._pool.serving(model))
 
     async def embed(
-        self, texts: Sequence[str], *, model: str | None = None, uses: list[NodeUse] | None = None
+        self, texts: Sequence[str], *, model: str | None = None, uses: list[NodeUse] | None = None, fresh: bool = False
     ) -> Embedded:
-        """One vector per text, by this model or the first that embeds. Raises NotFound for a model that nobody has, or
-        when none embeds, UpstreamError when none can be reached in `Limits.embed_wake_s`. `uses` as in `stream`."""
-        return await self._embedding.embed(texts, model, uses)
+        """One vector per text, by this model or the first that embeds; where none does and none was named, vectors of
+        spelling, and `Embedded.is_lexical` says so. Keep vectors of different models apart (`embedding.space`). `uses`
+        as in `stream`.
+
+        With `fresh` a node makes each of them now, whatever is cached, or NotFound says that there is none. Raises
+        NotFound for a model that nobody has, UpstreamError when none can be reached in `Limits.embed_wake_s`."""
+        return await self._embedding.embed(texts, model, uses, fresh=fresh)
+
+    def embedders(self, *, awake: bool = False) -> tuple[str, ...]:
+        """The models that turn text into vectors, or those of them that would not have to be woken. No I/O."""
+        if not awake:
+            return self._embedding.models
+        is_warm = {served.id for node in self._pool.nodes if node.state == "warm" for served in node.models}
+        return tuple(model for model in self._embedding.models if model in is_warm)
 
     # -- waking ahead ----------------------------------------------------------------------------------------
 
@@ -197,7 +208,7 @@ class Gateway:
             return
         now_ms = self._clock()
         use = self._use(knock.node, model, asked_ms, now_ms if is_up else None, now_ms, was_cold=True)
-        use_id = f"prewarm/{knock.node.name}/{owner}/{asked_ms}"
+        use_id = f"prewarm/{knock.node.name}/{model}/{asked_ms}"
         try:
             await self._ledger.record_use(msgspec.structs.replace(use, id=use_id, owner=owner))
         except Exception:  # the edge of a background task; the start is not in anybody's bill
@@ -215,11 +226,13 @@ class Gateway:
         prefix: str = "",
         pace: Pace | None = None,
         uses: list[NodeUse] | None = None,
+        on_asked: Callable[[bool], None] | None = None,
     ) -> AsyncGenerator[Waiting | Token | End, None]:
         """One answer. With `prefix`, only what comes after it: the node continues the half-written message. After
         the first text `pace` is waited for before each read: whoever shows text in beats need not be woken for
         every token. Each stay at a node is in `uses` before this ends, however it ends; owner, run and tokens are
-        the caller's to fill in. With a prefix, a node that is in there already broke off, and comes last."""
+        the caller's to fill in. With a prefix, a node that is in there already broke off, and comes last. `on_asked`
+        hears True each time a node that should be up is asked, and False when that one turns out to sleep."""
         course = Course(model, self._pool, self._limits, self._fallbacks, self._now)
         if prefix:
             course.tried |= {node for node in self._pool.nodes if node.name in {use.node for use in uses or ()}}
@@ -237,6 +250,8 @@ class Gateway:
                 while (notice := await self._next_notice(ticket, course)) is not None:
                     yield notice
                 ask = Ask(course.model, messages, sampling, session_id, prefix)
+                if on_asked is not None:
+                    on_asked(True)
                 async with Answer(ticket.placed, ask, self._session, self._limits, pace) as answer:
                     token = await answer.read()
                     self._pool.hear(ticket)
@@ -249,6 +264,8 @@ class Gateway:
                 return
             except (NotYet, ParleyError) as caught:
                 failure, outcome = caught, blame(caught)
+                if on_asked is not None and isinstance(caught, NotYet) and caught.phase in ("waking", "loading"):
+                    on_asked(False)
                 if answer is not None and answer.has_shown:
                     raise
                 pause_s = course.after(caught, ticket.node if ticket is not None else None)

@@ -7,6 +7,7 @@ import openai
 import pytest
 
 from functions.api.embeddings import INPUTS_MAX
+from functions.inference.lexical import lexical_vector
 from functions.inference.nodes import Node, ServedModel
 from tests.house import House, open_house
 from tests.simulated import Scenario, SimulatedEngine
@@ -62,6 +63,16 @@ async def test_a_house_without_an_embedder_says_so(tmp_path: Path) -> None:
 
     assert answer.status_code in (404, 502)
     assert "embed" in answer.json()["error"]["message"]
+
+
+async def test_words_are_no_model_unless_they_are_asked_for_by_name(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        unnamed = await house.http.post("/v1/embeddings", json={"input": "hello"})
+        named = await house.http.post("/v1/embeddings", json={"input": "hello", "model": "parley-lexical"})
+
+    assert unnamed.status_code == 404
+    assert named.json()["model"] == "parley-lexical"
+    assert named.json()["data"][0]["embedding"] == list(lexical_vector("hello"))
 
 
 @pytest.mark.parametrize(
