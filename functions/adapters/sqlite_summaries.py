@@ -14,7 +14,7 @@ _OF_VERSION = """
     WHERE owner = ? AND chats.id = ? AND version = ? AND summaries.data IS NOT NULL ORDER BY upto"""
 _FORGET = """
     DELETE FROM summaries WHERE chat = (SELECT n FROM chats WHERE owner = ? AND id = ?) AND version <> ?
-    RETURNING data IS NOT NULL"""
+    RETURNING data"""
 
 
 def list_summaries(db: sqlite3.Connection, owner: str, chat_id: str, *, version: str) -> tuple[Summary, ...]:
@@ -59,7 +59,7 @@ def put_summary(db: sqlite3.Connection, owner: str, chat_id: str, summary: Summa
 
 
 def forget_summaries(db: sqlite3.Connection, owner: str, chat_id: str, *, version: str) -> int:
-    return sum(was_made for (was_made,) in db.execute(_FORGET, (owner, chat_id, version)).fetchall())
+    return sum(data is not None for (data,) in db.execute(_FORGET, (owner, chat_id, version)).fetchall())
 
 
 def _row_of(db: sqlite3.Connection, owner: str, chat_id: str) -> int:
