@@ -3,8 +3,8 @@
     moderator = Moderator.of(policy, gateway, key=key)     # None: the policy asks for no guard model
     verdict = await moderator.judge("output", [text], …)   # None: nothing to note
 
-Promises: a verdict always comes, within `timeout_ms` of the policy; when the guard cannot be reached, hangs, or says
-something else, it is what the rail's `fail` says. A text's windows are asked about at once: vLLM makes one batch of
+Promises: a verdict always comes, within `timeout_ms` of the policy, a start of the guard not counted; when the guard
+cannot be reached, hangs, or says something else, it is what the rail's `fail` says. A text's windows are asked about at once: vLLM makes one batch of
 them. A guard that sleeps is waited for like any model, unless the policy lets pass what was not judged. No text and no
 word of the guard's is logged or kept; its time on GPUs is in `uses`, as any other.
 
@@ -146,7 +146,15 @@ class Moderator:
         box: asyncio.Timeout,
     ) -> str:
         said, tokens = "", Usage()
-        stream = self._gateway.stream(model, messages, SAMPLING, session_id=session_id, uses=stays)
+
+        def asked(is_up: bool) -> None:
+            """Only a start is waited for: whoever is up, also since a moment ago, has the rail's time to answer."""
+            if is_up and box.when() is None:
+                box.reschedule(asyncio.get_running_loop().time() + self.rules.timeout_ms / 1000)
+            elif not is_up and self.rules.fail == "closed":
+                box.reschedule(None)
+
+        stream = self._gateway.stream(model, messages, SAMPLING, session_id=session_id, uses=stays, on_asked=asked)
         async with aclosing(stream) as items:
             async for item in items:
                 match item:
@@ -155,8 +163,6 @@ class Moderator:
                         if notice is not None:
                             notice(item)
                     case Token(text=text):
-                        if box.when() is None:
-                            box.reschedule(asyncio.get_running_loop().time() + self.rules.timeout_ms / 1000)
                         said += text
                         if len(said) > MOST_CHARS:
                             return said

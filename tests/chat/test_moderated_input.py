@@ -195,6 +195,25 @@ async def test_a_guard_that_sleeps_is_woken_and_waited_for_longer_than_for_a_ver
     assert text_of(events) == "It is four."
 
 
+async def test_a_guard_that_hangs_once_it_is_awake_has_no_longer_than_any_other(
+    guard: ScriptedGuard, tmp_path: Path
+) -> None:
+    guard.is_asleep = True
+    guard.hold()
+    rules = 'input = "block"\ntimeout_ms = 300\n'
+    async with moderated(tmp_path, guard, "It is four.", rules, guard_node=SERVERLESS) as house:
+        chat = await house.open_chat()
+        async with house.saying(chat, "What is two and two?") as listener:
+            await guard.until(lambda: guard.turned_away > 1)
+            guard.is_asleep = False
+            said = await listener.until("guardrail")  # its patience is shorter than the gateway's with a slow model
+            events = await listener.rest()
+        await guard.until(lambda: guard.aborted == 1)
+
+    assert verdicts([said]) == [("input", "blocked", "moderation.unjudged")]
+    assert text_of(events) == UNJUDGED
+
+
 async def test_where_the_unjudged_may_pass_nobody_waits_for_a_guard_that_sleeps(
     guard: ScriptedGuard, tmp_path: Path
 ) -> None:
