@@ -1,7 +1,9 @@
 /** What a reader can do. Each action asks the server and reports to the store; components call these (and `models.ts`). */
 
+import { signal } from '@preact/signals';
 import { api, ApiError, dropSilentStreams, type ChatPatch, type Completion } from './api';
 import { draftOf, dropDraft, keepDraft } from './lib/drafts';
+import { carryOver, isGrounded } from './lib/grounded';
 import { newId } from './lib/ids';
 import { forgetAll } from './lib/stored';
 import { refreshModels } from './models';
@@ -215,6 +217,7 @@ export function finishDeletes(): void {
 // ---------------------------------------------------------------- one chat
 
 export async function openChat(id: string | null): Promise<void> {
+  isTemporary.value = false;
   dispatch({ type: 'opened', id });
   if (id !== null) await loadThread(id);
 }
@@ -274,6 +277,9 @@ export function send(text: string, parentId?: string | null): void {
   const open = state.peek().open;
   const chatId = open ?? newId();
   if (open === null) {
+    carryOver(chatId);
+    if (isTemporary.peek()) temporary.add(chatId);
+    isTemporary.value = false;
     dispatch({ type: 'thread-new', id: chatId });
     dispatch({ type: 'opened', id: chatId });
     // The address changes without a new entry for the empty page before it.
@@ -310,6 +316,7 @@ function deliver(chatId: string, message: Message): void {
   const body: Completion = {
     message: { id: message.id, content: message.content, parent_id: message.parent_id },
     ...(model ? { model } : {}),
+    ...(isGrounded(chatId) ? { knowledge: true } : {}),
   };
   void run(chatId, message.id, async (signal) => {
     if (isNew && threadOf(chatId)?.chat === null) await makeChat(chatId, model ?? undefined);
@@ -317,13 +324,19 @@ function deliver(chatId: string, message: Message): void {
   });
 }
 
+/** Chats of this page that are to leave no trace, before the server knows them. */
+const temporary = new Set<string>();
+/** Whether the next new chat is to be one. */
+export const isTemporary = signal(false);
+
 async function makeChat(chatId: string, model: string | undefined): Promise<void> {
   try {
-    dispatch({ type: 'chat-put', chat: await api.openChat(chatId, model) });
+    const values = { ...(model ? { model } : {}), ...(temporary.has(chatId) ? { temporary: true } : {}) };
+    dispatch({ type: 'chat-put', chat: await api.openChat(chatId, values) });
   } catch (error) {
     // Made by an earlier try whose answer was lost.
     if (!(error instanceof ApiError && error.status === 409)) throw error;
-    const { messages: _, ...chat } = await api.chat(chatId);
+    const { messages: _, summary: __, ...chat } = await api.chat(chatId);
     dispatch({ type: 'chat-put', chat });
   }
 }
@@ -339,7 +352,7 @@ export function regenerate(chatId: string, assistantId: string): void {
   dispatch({ type: 'regenerating', id: chatId, messageId: assistantId, model, at: now() });
   const key = keys.get(assistantId) ?? newId();
   keys.set(assistantId, key);
-  const body: Completion = { regenerate: assistantId, ...(model ? { model } : {}) };
+  const body: Completion = { regenerate: assistantId, ...(model ? { model } : {}), ...(isGrounded(chatId) ? { knowledge: true } : {}) };
   void run(chatId, assistantId, (signal) => api.complete(chatId, body, key, signal));
 }
 

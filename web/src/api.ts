@@ -36,7 +36,7 @@ export interface NewMessage {
   parent_id?: string | null;
 }
 
-export type Completion = ({ message: NewMessage } | { regenerate: string }) & { model?: string };
+export type Completion = ({ message: NewMessage } | { regenerate: string }) & { model?: string; knowledge?: boolean };
 
 export type ChatPatch = Partial<Pick<Chat, 'title' | 'pinned' | 'archived' | 'model' | 'system_prompt' | 'active_leaf'>>;
 
@@ -51,7 +51,7 @@ export function dropSilentStreams(): void {
   for (const check of listeners) check();
 }
 
-async function request(method: string, path: string, body?: unknown, init: RequestInit = {}): Promise<Response> {
+export async function request(method: string, path: string, body?: unknown, init: RequestInit = {}): Promise<Response> {
   const headers: Record<string, string> = { Accept: 'application/json', ...(init.headers as Record<string, string>) };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   let response: Response;
@@ -74,17 +74,20 @@ async function request(method: string, path: string, body?: unknown, init: Reque
 
 async function refusal(response: Response): Promise<ApiError> {
   const after = Number(response.headers.get('Retry-After'));
-  const retryAfterMs = after > 0 ? after * 1000 : null;
+  return refusalOf(response.status, await response.text().catch(() => ''), after > 0 ? after * 1000 : null);
+}
+
+export function refusalOf(status: number, body: string, retryAfterMs: number | null = null): ApiError {
   try {
-    const { error } = (await response.json()) as { error: { message?: string; code?: string; type?: string } };
-    return new ApiError(response.status, error.code ?? error.type ?? 'error', error.message ?? '', retryAfterMs);
+    const { error } = JSON.parse(body) as { error: { message?: string; code?: string; type?: string } };
+    return new ApiError(status, error.code ?? error.type ?? 'error', error.message ?? '', retryAfterMs);
   } catch {
     // A proxy in between answers in its own words; its page is of no use to a reader.
-    return new ApiError(response.status, `http_${response.status}`, '', retryAfterMs);
+    return new ApiError(status, `http_${status}`, '', retryAfterMs);
   }
 }
 
-const json = async <T>(method: string, path: string, body?: unknown, init?: RequestInit): Promise<T> =>
+export const json = async <T>(method: string, path: string, body?: unknown, init?: RequestInit): Promise<T> =>
   (await (await request(method, path, body, init)).json()) as T;
 
 async function stream(
@@ -136,11 +139,11 @@ async function* withEnd(events: EventStream, end: () => void): EventStream {
   }
 }
 
-const query = (values: Record<string, string | number | boolean | null | undefined>): string => {
+export const query = (values: Record<string, string | number | boolean | null | undefined>): string => {
   const used = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== '');
   return used.length === 0 ? '' : `?${new URLSearchParams(used.map(([key, value]) => [key, String(value)]))}`;
 };
-const part = encodeURIComponent;
+export const part = encodeURIComponent;
 const feedbackUrl = (chatId: string, messageId: string): string => `/chat/${part(chatId)}/messages/${part(messageId)}/feedback`;
 
 export const api = {
@@ -150,14 +153,14 @@ export const api = {
   /** From the beginning of this day of UTC until now. */
   usage: (from: string) => json<UsageReport>('GET', `/usage${query({ from })}`),
   me: () => json<Profile>('GET', '/me'),
-  saveMe: (profile: Profile) => json<Profile>('PATCH', '/me', profile),
+  saveMe: (profile: Partial<Profile>) => json<Profile>('PATCH', '/me', profile),
 
   signIn: async (token: string): Promise<void> => void (await request('POST', '/session', { token })),
   signOut: async (): Promise<void> => void (await request('DELETE', '/session')),
 
   chats: (values: { limit: number; after?: string | null; q?: string; archived?: boolean }, signal?: AbortSignal) =>
     json<Page<Chat>>('GET', `/chats${query(values)}`, undefined, { signal }),
-  openChat: (id: string, model: string | undefined) => json<Chat>('POST', '/chat', { id, ...(model ? { model } : {}) }),
+  openChat: (id: string, values: { model?: string; temporary?: boolean }) => json<Chat>('POST', '/chat', { id, ...values }),
   chat: (id: string, values: { limit?: number; before?: string | null } = {}) =>
     json<ChatDetail>('GET', `/chat/${part(id)}${query(values)}`),
   patchChat: (id: string, patch: ChatPatch) => json<Chat>('PATCH', `/chat/${part(id)}`, patch),

@@ -6,7 +6,7 @@
 
 import type { Link } from './run';
 import { newestMessage, pathTo, type Messages } from './tree';
-import type { Chat, ChatDetail, Feedback, Message, Page, Phase, Prewarmed, Problem, Profile, RunEvent, ServerStatus, Verdict } from './wire';
+import type { Chat, ChatDetail, Feedback, Message, Page, Phase, Prewarmed, Problem, Profile, RunEvent, ServerStatus, Summary, Verdict } from './wire';
 
 /** A run being followed. Until its `run` event comes, `runId` and `assistantId` are not known. */
 export interface LiveRun {
@@ -43,6 +43,7 @@ export interface Thread {
   id: string;
   chat: Chat | null;
   messages: Messages;
+  summary: Summary | null;
   leaf: string | null;
   run: LiveRun | null;
   unsent: Readonly<Record<string, Unsent>>;
@@ -276,6 +277,7 @@ const emptyThread = (id: string, state: Thread['state']): Thread => ({
   id,
   chat: null,
   messages: {},
+  summary: null,
   leaf: null,
   run: null,
   unsent: {},
@@ -317,7 +319,7 @@ function withThread(state: State, id: string, change: (thread: Thread) => Thread
 const byId = (messages: readonly Message[]): Messages => Object.fromEntries(messages.map((message) => [message.id, message]));
 
 function cameThread(state: State, detail: ChatDetail): State {
-  const { messages: list, has_more, first_id, ...chat } = detail;
+  const { messages: list, has_more, first_id, summary, ...chat } = detail;
   const old = state.threads[detail.id] ?? emptyThread(detail.id, 'loading');
   // What we wrote and the server does not have yet (a send on its way, an answer being written) stays.
   const own = Object.values(old.messages).filter(
@@ -338,6 +340,7 @@ function cameThread(state: State, detail: ChatDetail): State {
     ...old,
     chat,
     messages,
+    summary: summary ?? null,
     leaf,
     state: 'ready',
     problem: null,
@@ -352,7 +355,7 @@ function putChat(state: State, chat: Chat): State {
   const at = chats.findIndex((other) => other.id === chat.id);
   if (at < 0) {
     // A new chat joins the plain list; whether it matches a search only the server knows.
-    if (query !== '' || chat.archived || state.list.state === 'idle') return state;
+    if (query !== '' || chat.archived || chat.temporary || state.list.state === 'idle') return state;
     return { ...state, list: { ...state.list, chats: byRecency([chat, ...chats]) } };
   }
   const next = chats.slice();

@@ -54,6 +54,7 @@ const NONE_UNSENT = {};
 export const unsent = computed<Readonly<Record<string, Unsent>>>(() => thread.value?.unsent ?? NONE_UNSENT);
 export const hasEarlier = computed(() => thread.value?.hasEarlier ?? false);
 export const threadProblem = computed(() => thread.value?.problem ?? null);
+export const summary = computed(() => thread.value?.summary ?? null);
 export const ended = computed(() => thread.value?.ended ?? null);
 
 /** Chats with an answer on its way, for the mark in the list. */

@@ -98,6 +98,12 @@ export interface Message {
   left_out?: number;
   /** The passages of the knowledge base that the model was shown. */
   citations?: Citation[];
+  /** Earlier messages that the model saw as a summary. */
+  summarised?: number;
+  /** When the same question was answered before, and this is that answer. */
+  cached_from?: { at: string } | null;
+  /** How many memories the model was shown. */
+  memories_used?: number;
   /** Who was asked, where another model answered. */
   asked_model?: string | null;
   feedback?: Feedback | null;
@@ -116,9 +122,21 @@ export interface Chat {
   archived: boolean;
   active_leaf: string | null;
   active_run: string | null;
+  /** In no listing, without memory, gone at `expires_at`. */
+  temporary?: boolean;
+  expires_at?: string | null;
+}
+
+/** What the model sees of the part of a chat that has become too long for it. */
+export interface Summary {
+  /** The last message that it stands for. */
+  upto: string;
+  text: string;
+  created_at: string;
 }
 
 export interface ChatDetail extends Chat {
+  summary?: Summary | null;
   messages: Message[];
   has_more?: boolean;
   first_id?: string | null;
@@ -132,6 +150,8 @@ export interface Page<T> {
 
 export interface Profile {
   custom_instructions: string;
+  /** Whether memories are made and used. */
+  memory: boolean;
 }
 
 export type ModelState = 'cold' | 'warming' | 'warm' | 'unreachable';

@@ -403,8 +403,8 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
 
     if (path === '/status') return json({ version: '0.1.0', auth: control.token ? 'token' : 'local', models: control.models, default_model: 'parley-tiny' });
     if (path === '/me') {
-      if (method === 'PATCH') control.instructions = body.custom_instructions;
-      return json({ custom_instructions: control.instructions });
+      if (method === 'PATCH' && body.custom_instructions !== undefined) control.instructions = body.custom_instructions;
+      return json({ custom_instructions: control.instructions, memory: true });
     }
     if (path === '/prewarm') {
       const model = control.models.find(({ id }) => id === body.model);

@@ -33,7 +33,11 @@ export function age(ms: number, lang: string): string {
 
 export const count = (n: number, lang: string): string => new Intl.NumberFormat(lang).format(n);
 
-export const bytes = (n: number): string => (n < 1024 ? `${n} B` : `${(n / 1024).toFixed(1)} KiB`);
+export const bytes = (n: number): string =>
+  n < 1024 ? `${n} B` : n < 1024 ** 2 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1024 ** 2).toFixed(1)} MiB`;
+
+/** `21 Nov 2026`, as the language writes it. */
+export const dayOf = (time: string, lang: string): string => new Intl.DateTimeFormat(lang, { dateStyle: 'medium' }).format(new Date(time));
 
 const LEAST_USD = 0.000_001;
 

@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import { send } from '../actions';
+import { isTemporary, send } from '../actions';
 import { t } from '../lib/i18n';
 import { settings } from '../lib/settings';
 import { chat, isRunning, openId, session, threadState } from '../store';
@@ -70,6 +70,19 @@ function Header({ isSideShown }: { isSideShown: boolean }) {
       <Models />
       <span class="head-space" />
       {one && isRenaming && <Rename chat={one} done={() => setRenaming(false)} />}
+      {(openId.value === null || one?.temporary) && (
+        <button
+          type="button"
+          class="icon-button temporary"
+          aria-label={t.value.temporary}
+          aria-pressed={one?.temporary ?? isTemporary.value}
+          data-tip={t.value.temporary}
+          disabled={one?.temporary}
+          onClick={() => (isTemporary.value = !isTemporary.value)}
+        >
+          <icons.Ghost />
+        </button>
+      )}
       {one && !isRenaming && (
         <Menu class="icon-button" label={words.thisChatMenu} align="end" items={() => chatItems(one, () => setRenaming(true))}>
           <icons.Dots />
@@ -92,8 +105,8 @@ function Welcome() {
     <div class="welcome">
       <div class="welcome-in">
         <icons.Mark size={52} />
-        <h1>{greetingOf(t.value.greetings)}</h1>
-        <DemoNote />
+        <h1>{isTemporary.value ? t.value.temporary : greetingOf(t.value.greetings)}</h1>
+        {isTemporary.value ? <p class="quiet" role="status">{t.value.temporaryNote}</p> : <DemoNote />}
       </div>
     </div>
   );

@@ -3,12 +3,13 @@ import { send, stop } from '../actions';
 import { draftOf, keepDraft } from '../lib/drafts';
 import { bytes } from '../lib/format';
 import { t } from '../lib/i18n';
+import { ground, isGrounded } from '../lib/grounded';
 import { isComposing, isTouch } from '../lib/keys';
 import { typing } from '../models';
 import { isRunning, isStopping, messages, model, openId, path } from '../store';
 import { MESSAGE_BYTES } from '../wire';
 import * as icons from './icons';
-import { focus } from './view';
+import { dialog, focus } from './view';
 
 const encoder = new TextEncoder();
 /** From here on the counter shows. */
@@ -70,6 +71,15 @@ export function Composer() {
     keepDraft(id, { text: value, sentAs: sentText === value ? old : null });
   };
 
+  // Files go to the documents that answers can lean on.
+  const takeFiles = (files: FileList | undefined): boolean => {
+    if (!files?.length) return false;
+    ground(id, true);
+    dialog.value = 'knowledge';
+    void import('../knowledge').then(({ upload }) => upload(files, words.fileTooLarge));
+    return true;
+  };
+
   return (
     <form
       class="composer"
@@ -79,6 +89,9 @@ export function Composer() {
       }}
       // The whole box is the target, not just the line of text in it.
       onClick={(event) => event.target === event.currentTarget && area.current?.focus()}
+      onDragOver={(event) => event.dataTransfer?.types.includes('Files') && event.preventDefault()}
+      onDrop={(event) => takeFiles(event.dataTransfer?.files) && event.preventDefault()}
+      onPaste={(event) => takeFiles(event.clipboardData?.files) && event.preventDefault()}
     >
       <textarea
         ref={area}
@@ -98,6 +111,8 @@ export function Composer() {
         }}
       />
       <div class="composer-foot">
+        <Ground chat={id} />
+        <span class="head-space" />
         {size > MESSAGE_BYTES * NEAR && (
           <span id="bytes" class={isOver ? 'bytes over' : 'bytes'} role="status">
             {isOver ? words.bytesOver(bytes(size - MESSAGE_BYTES)) : words.bytesLeft(bytes(MESSAGE_BYTES - size))}
@@ -121,5 +136,23 @@ export function Composer() {
         )}
       </div>
     </form>
+  );
+}
+
+/** Whether the answer leans on the reader's documents. Without any, the button leads to where they are added. */
+function Ground({ chat }: { chat: string | null }) {
+  const isOn = isGrounded(chat);
+  const press = async () => {
+    if (isOn) return ground(chat, false);
+    const { collections, loadCollections } = await import('../knowledge');
+    if (await loadCollections()) return;
+    if (collections.peek()?.some(({ documents }) => documents > 0)) ground(chat, true);
+    else dialog.value = 'knowledge';
+  };
+  return (
+    <button type="button" class="ground" aria-pressed={isOn} data-tip={t.value.groundNote} onClick={() => void press()}>
+      <icons.Books />
+      <span>{t.value.ground}</span>
+    </button>
   );
 }

@@ -43,6 +43,10 @@ export function Dialogs() {
   if (dialog.value === 'help') return <Help />;
   if (dialog.value === 'usage') return <Later key="usage" load={() => import('./Usage').then(({ Usage }) => Usage)} />;
   if (dialog.value === 'passage') return <Later key="passage" load={() => import('./Passage').then(({ Passage }) => Passage)} />;
+  if (dialog.value === 'knowledge') return <Later key="knowledge" load={() => import('./Knowledge').then(({ Knowledge }) => Knowledge)} />;
+  if (dialog.value === 'memory') return <Later key="memory" load={() => import('./Memory').then(({ Memory }) => Memory)} />;
+  if (dialog.value === 'summary') return <Later key="summary" load={() => import('./Summary').then(({ Summary }) => Summary)} />;
+  if (dialog.value === 'farewell') return <Later key="farewell" load={() => import('./Farewell').then(({ Farewell }) => Farewell)} />;
   return null;
 }
 
@@ -157,6 +161,11 @@ function Settings() {
         <input type="checkbox" role="switch" checked={follow} onChange={(event) => change({ follow: event.currentTarget.checked })} />
       </label>
       <Instructions />
+      <div class="links">
+        <button type="button" class="text-button" onClick={() => (dialog.value = 'memory')}>{words.memoryManage}</button>
+        <a class="text-button" href="/export" download="">{words.exportAll}</a>
+        <button type="button" class="text-button danger" onClick={() => (dialog.value = 'farewell')}>{words.farewell}</button>
+      </div>
       <footer>
         <span class="quiet small">{server.value ? words.version(server.value.version) : ''}</span>
         {server.value?.auth === 'token' && (

@@ -1,6 +1,7 @@
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { regenerate, resend, send, switchBranch } from '../actions';
 import { copyText } from '../lib/copy';
+import { dayOf } from '../lib/format';
 import { locale, t } from '../lib/i18n';
 import { isComposing, isTouch } from '../lib/keys';
 import { children, isRunning, messages, modelName, run, runMessageId, runText, runVerdicts, unsent } from '../store';
@@ -12,6 +13,7 @@ import * as icons from './icons';
 import { feedback } from './later';
 import { Note, NotSent, problemText, Verdicts } from './Notices';
 import { Sources } from './Sources';
+import { dialog } from './view';
 import { Waking } from './Waking';
 
 const LONG_CHARS = 1_400;
@@ -157,6 +159,18 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
       {!isLive && message.status === 'stopped' && <p class="ended">{words.stoppedNote}</p>}
       {!isLive && message.asked_model && (
         <p class="ended">{words.fallbackNote(modelName(message.asked_model)!, name)}</p>
+      )}
+      {!isLive && message.cached_from && (
+        <p class="ended">
+          {words.cachedNote(dayOf(message.cached_from.at, locale.value))}{' '}
+          {!isRunning.value && <button type="button" class="text-button" onClick={again}>{words.askAgain}</button>}
+        </p>
+      )}
+      {!isLive && (message.memories_used ?? 0) > 0 && (
+        <button type="button" class="ended used" onClick={() => (dialog.value = 'memory')}>
+          <icons.Spark />
+          {words.memoriesUsed(message.memories_used!)}
+        </button>
       )}
       {!isLive && message.finish_reason === 'length' && <p class="ended">{words.cutNote}</p>}
       {!isLive && message.status === 'failed' && (

@@ -29,6 +29,10 @@ export function Sidebar({ isShown }: { isShown: boolean }) {
         <icons.Pen />
         {t.value.newChat}
       </button>
+      <button type="button" class="side-button side-link" onClick={() => (dialog.value = 'knowledge')}>
+        <icons.Books />
+        {t.value.knowledge}
+      </button>
       <Search />
       <nav class="chat-list" aria-label={query ? t.value.results : t.value.chats}>
         <Chats />

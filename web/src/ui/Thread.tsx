@@ -1,3 +1,4 @@
+import { Fragment } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { loadEarlier, loadThread, resend } from '../actions';
 import { copyText } from '../lib/copy';
@@ -6,11 +7,11 @@ import { prefersLessMotion } from '../lib/keys';
 import { settings } from '../lib/settings';
 import { Stick } from '../lib/stick';
 import { watchNear } from '../markdown/paint';
-import { hasEarlier, isRunning, messages, openId, path, run, runMessageId, threadProblem, threadState, unsent } from '../store';
+import { chat, hasEarlier, isRunning, messages, openId, path, run, runMessageId, summary, threadProblem, threadState, unsent } from '../store';
 import * as icons from './icons';
 import { AssistantMessage, UserMessage } from './Message';
 import { Note, problemText } from './Notices';
-import { go, openPassage } from './view';
+import { dialog, go, openPassage } from './view';
 import { Waking } from './Waking';
 
 /** The writer's buttons are plain nodes; one listener serves them all. */
@@ -138,13 +139,18 @@ function Messages({ keepPlace: keep }: { keepPlace: (change: () => Promise<void>
           {words.earlier}
         </button>
       )}
-      {shown.map((message) =>
-        message.role === 'user' ? (
-          <UserMessage key={message.id} message={message} />
-        ) : (
-          <AssistantMessage key={message.id} message={message} isLast={message === last} />
-        ),
-      )}
+      {chat.value?.temporary && <p class="divider">{words.temporaryNote}</p>}
+      {shown.map((message) => (
+        <Fragment key={message.id}>
+          {message.role === 'user' ? <UserMessage message={message} /> : <AssistantMessage message={message} isLast={message === last} />}
+          {summary.value?.upto === message.id && (
+            <p class="divider">
+              {words.summaryDivider}{' '}
+              <button type="button" class="text-button" onClick={() => (dialog.value = 'summary')}>{words.summaryShow}</button>
+            </p>
+          )}
+        </Fragment>
+      ))}
       {isPending && <Pending />}
       {last?.role === 'user' && !isRunning.value && !unsent.value[last.id] && (
         <Note

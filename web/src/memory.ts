@@ -1,0 +1,99 @@
+/** What Parley remembers of its reader: loaded with the page that shows it. */
+
+import { signal } from '@preact/signals';
+import { json, part, query, request } from './api';
+import { noticed } from './noticed';
+import { dispatch, profile } from './store';
+import type { Page, Problem } from './wire';
+
+export interface Memory {
+  id: string;
+  text: string;
+  kind: 'fact' | 'preference' | 'instruction';
+  created_at: string;
+  updated_at: string;
+  chat_id: string | null;
+}
+
+/** Null: not loaded yet. Newest first. */
+export const memories = signal<readonly Memory[] | null>(null);
+/** Those that go when the time to undo is over. */
+export const leaving = signal<ReadonlySet<string>>(new Set());
+export const UNDO_MS = 7_000;
+
+const timers = new Map<string, ReturnType<typeof setTimeout>>();
+const AT_ONCE = 100;
+
+async function tried(job: () => Promise<void>): Promise<Problem | null> {
+  try {
+    await job();
+    return null;
+  } catch (error) {
+    return noticed(error);
+  }
+}
+
+/** All of them: the server keeps a few hundred at most. */
+export const load = (): Promise<Problem | null> =>
+  tried(async () => {
+    const all: Memory[] = [];
+    for (let after: string | null = null; ; ) {
+      const page: Page<Memory> = await json('GET', `/memories${query({ limit: AT_ONCE, after })}`);
+      all.push(...page.data);
+      if (!page.has_more) break;
+      after = page.last_id;
+    }
+    memories.value = all;
+  });
+
+export const add = (text: string): Promise<Problem | null> =>
+  tried(async () => {
+    const made = await json<Memory>('POST', '/memories', { text });
+    memories.value = [made, ...(memories.peek() ?? []).filter(({ id }) => id !== made.id)];
+  });
+
+export const edit = (id: string, text: string): Promise<Problem | null> =>
+  tried(async () => {
+    const changed = await json<Memory>('PATCH', `/memories/${part(id)}`, { text });
+    memories.value = (memories.peek() ?? []).map((one) => (one.id === id ? changed : one));
+  });
+
+export function forget(id: string): void {
+  leaving.value = new Set([...leaving.peek(), id]);
+  timers.set(id, setTimeout(() => void finish(id), UNDO_MS));
+}
+
+export function keep(id: string): void {
+  clearTimeout(timers.get(id));
+  timers.delete(id);
+  stays(id);
+}
+
+const stays = (id: string): void => void (leaving.value = new Set([...leaving.peek()].filter((other) => other !== id)));
+
+async function finish(id: string): Promise<void> {
+  clearTimeout(timers.get(id));
+  if (!timers.delete(id)) return;
+  const problem = await tried(async () => void (await request('DELETE', `/memories/${part(id)}`, undefined, { keepalive: true })));
+  if (!problem || problem.code === 'not_found') memories.value = (memories.peek() ?? []).filter((one) => one.id !== id);
+  stays(id);
+}
+
+/** The page is closed: what was to be forgotten is forgotten now. */
+export const finishAll = (): void => [...timers.keys()].forEach((id) => void finish(id));
+addEventListener('pagehide', finishAll);
+
+export const forgetAll = (): Promise<Problem | null> =>
+  tried(async () => {
+    for (const id of timers.keys()) keep(id);
+    await request('DELETE', '/memories');
+    memories.value = [];
+  });
+
+export async function use(memory: boolean): Promise<Problem | null> {
+  const before = profile.peek();
+  if (before) dispatch({ type: 'profile', profile: { ...before, memory } });
+  const problem = await tried(async () => dispatch({ type: 'profile', profile: await json('PATCH', '/me', { memory }) }));
+  if (problem && before) dispatch({ type: 'profile', profile: before });
+  return problem;
+}
