@@ -11,7 +11,7 @@ from functions.api import cursors
 from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.fields import Body, Comment, Id, MessageText, ShortText, StopText, SystemPrompt, Title
 from functions.api.sse import EventStream
-from functions.chat.messages import Chat, Feedback, Message, Reason, Sampling, new_id, utc_now
+from functions.chat.messages import Chat, Feedback, Reason, Sampling, new_id, utc_now
 from functions.chat.opening import TurnRequest, message_key
 from functions.errors import BadInput
 from functions.settings import PAGE_MAX
@@ -232,14 +232,3 @@ async def prewarm(body: Prewarm, who: CurrentPrincipal, services: CurrentService
     """Somebody types: wake the model's GPU now, so that the answer need not wait for all of its start. 202 always;
     `started` says whether this call woke one, `reason` why it must not."""
     return as_json(await services.prewarmer.knock(who.owner, services.turns.model(body.model)), 202)
-
-
-@router.get("/chat/{chat_id}/export")
-async def export_chat(
-    chat_id: ChatId, who: CurrentPrincipal, services: CurrentServices, format: Literal["json"] = "json"
-) -> Response:
-    chat = await services.store.get_chat(who.owner, chat_id)
-    messages: tuple[Message, ...] = (await services.store.list_messages(who.owner, chat_id)).data
-    body = msgspec.json.encode({"format": "parley.chat.v1", "chat": chat, "messages": messages})
-    disposition = {"content-disposition": f'attachment; filename="parley-{chat_id}.json"'}
-    return Response(body, media_type="application/json", headers=disposition)
