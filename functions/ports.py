@@ -18,6 +18,7 @@ from functions.chat.messages import (
     JoinedNode,
     Lane,
     LoggedEvent,
+    Memory,
     Message,
     NodeUse,
     Page,
@@ -76,7 +77,7 @@ class ChatStore(Protocol):
     ) -> Page[Chat]:
         """Newest `updated_at` first, archived chats only or none of them. `after` is the `next` of the page before.
         `query` matches titles and message texts, case-insensitively, as a literal substring; a page of a search may
-        be short, or empty, and still have a `next`."""
+        be short, or empty, and still have a `next`. Temporary chats are not listed."""
 
     async def retitle_chat(self, owner: str, chat_id: str, title: str, *, instead_of: str) -> bool:
         """Set the title where it is `instead_of`, and nothing else; False when it is another by now, or the chat is
@@ -170,6 +171,54 @@ class ChatStore(Protocol):
         """Raise when the store cannot answer, or (SQLite) cannot be written: for /readyz."""
 
     async def close(self) -> None: ...
+
+
+class MemoryStore(Protocol):
+    """What is remembered of each owner, and how far their chats have been looked through for it."""
+
+    async def list_memories(self, owner: str) -> tuple[Memory, ...]:
+        """All of them, by id (oldest first)."""
+
+    async def get_memory(self, owner: str, memory_id: str) -> Memory:
+        """Raises NotFound."""
+
+    async def put_memory(self, owner: str, memory: Memory, *, replaces: Memory | None = None) -> bool:
+        """Store a new memory, or in the place of `replaces`, which has the same id. False, and nothing changed, when
+        the id is taken, when what is stored is no longer as `replaces` was when it was changed last (`updated_at`), or
+        when a new one comes from a chat that is not there any more."""
+
+    async def delete_memory(self, owner: str, memory_id: str) -> bool:
+        """Whether there was one."""
+
+    async def remembered_until(self, owner: str, chat_id: str) -> int:
+        """Messages of this chat up to this time (Unix milliseconds) have been looked through; 0 when none have, or
+        there is no such chat."""
+
+    async def set_remembered(self, owner: str, chat_id: str, until_ms: int) -> None:
+        """Never goes back; quietly nothing when the chat is gone."""
+
+
+class RetentionStore(Protocol):
+    """What ends by itself, and the end of everything of one owner."""
+
+    async def list_overdue(
+        self, *, now_ms: int, untouched_since_ms: int | None, limit: int, after: str | None = None
+    ) -> Page[tuple[str, str]]:
+        """(owner, chat id) of chats whose time is over: temporary ones that have expired by `now_ms`; those that are
+        not pinned and were not touched since `untouched_since_ms`, unless that is None; and such as a delete was cut
+        off at. A page may be short, or empty, and still have a `next`, which is the `after` of the next."""
+
+    async def expire_chat(self, owner: str, chat_id: str, *, now_ms: int, untouched_since_ms: int | None) -> bool:
+        """delete_chat, if the chat is still overdue as above. False when it is not (somebody has touched or pinned it,
+        or it answers right now), or not there."""
+
+    async def erase_owner(self, owner: str, *, now_ms: int) -> dict[str, int]:
+        """Delete all that belongs to the owner, in every table, and take their name from the ledger. How many of each
+        that was. Cut off at any point, it is finished by another call. Whoever still works for the owner is fenced:
+        runs see Fenced, and what is recorded in the ledger of things asked for before `now_ms` has no name."""
+
+    async def was_erased(self, owner: str, *, since_ms: int) -> bool:
+        """Whether erase_owner was called at or after this time. Known for a day."""
 
 
 class Hit(Struct, frozen=True, kw_only=True):
@@ -286,7 +335,8 @@ class Ledger(Protocol):
     """Every use of a node, of every owner: a batch is shared, so what one owes depends on all of them."""
 
     async def record_use(self, use: NodeUse) -> None:
-        """Keep it for 400 days; the same `id` again changes nothing."""
+        """Keep it for 400 days; the same `id` again changes nothing. Of an owner who was erased after it was asked for,
+        the name and the chat are left out: the money stays."""
 
     async def read_uses(self, *, from_ms: int, to_ms: int) -> tuple[NodeUse, ...]:
         """Those with from_ms <= asked_ms < to_ms, by `asked_ms`, then `id`."""

@@ -26,11 +26,21 @@ from functions.guardrails.policy import Policy, load_policy
 from functions.guardrails.validators import InputGuard, build_input_guard
 from functions.inference.gateway import Gateway
 from functions.inference.nodes import Node
-from functions.ports import ChatStore, Counter, JobQueue, Ledger, NodeRegistry, SummaryStore, VectorStore
+from functions.ports import (
+    ChatStore,
+    Counter,
+    JobQueue,
+    Ledger,
+    MemoryStore,
+    NodeRegistry,
+    RetentionStore,
+    SummaryStore,
+    VectorStore,
+)
 from functions.settings import BEAT_SECONDS, CHECKPOINT_SECONDS, Settings
 
 
-class Store(ChatStore, SummaryStore, VectorStore, Counter, JobQueue, NodeRegistry, Ledger, Protocol):
+class Store(ChatStore, MemoryStore, RetentionStore, SummaryStore, VectorStore, Counter, JobQueue, NodeRegistry, Ledger, Protocol):
     """One adapter that is all the ports; both families are."""
 
 

@@ -31,7 +31,10 @@ NODE_QUEUE = 64  # requests that wait for a place at a node, beyond those it wor
 NODE_HEARTBEAT_SECONDS = 10.0
 NODE_EXPIRES_SECONDS = 35.0  # three heartbeats may be lost
 RUN_SECONDS = 15 * 60.0
+TEMPORARY_CHAT_SECONDS = 24 * 3600.0  # after its last message
 RUN_LOG_SECONDS = 7 * 24 * 3600.0  # the answer itself is a message, and stays
+MEMORIES_MAX = 200  # of one user
+MEMORY_CHARS = 400
 HOLD_BACK_CHARS = 160
 STORED_ITEM_BYTES = 300 * 1024
 

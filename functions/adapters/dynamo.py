@@ -21,7 +21,9 @@ from functions.adapters import dynamo_chats as chats
 from functions.adapters import dynamo_counters as counters
 from functions.adapters import dynamo_jobs as jobs
 from functions.adapters import dynamo_ledger as ledger
+from functions.adapters import dynamo_memories as memories
 from functions.adapters import dynamo_nodes as nodes
+from functions.adapters import dynamo_retention as retention
 from functions.adapters import dynamo_runs as runs
 from functions.adapters import dynamo_summaries as summaries
 from functions.adapters import dynamo_vectors as vectors
@@ -35,6 +37,7 @@ from functions.chat.messages import (
     JoinedNode,
     Lane,
     LoggedEvent,
+    Memory,
     Message,
     NodeUse,
     Page,
@@ -197,6 +200,44 @@ class DynamoStore:
 
     async def put_profile(self, owner: str, profile: Profile) -> None:
         await self._call(chats.put_profile, owner, profile)
+
+    # -- memories -----------------------------------------------------------------------------------------------
+    async def list_memories(self, owner: str) -> tuple[Memory, ...]:
+        return await self._call(memories.list_memories, owner)
+
+    async def get_memory(self, owner: str, memory_id: str) -> Memory:
+        return await self._call(memories.get_memory, owner, memory_id)
+
+    async def put_memory(self, owner: str, memory: Memory, *, replaces: Memory | None = None) -> bool:
+        return await self._call(memories.put_memory, owner, memory, replaces=replaces)
+
+    async def delete_memory(self, owner: str, memory_id: str) -> bool:
+        return await self._call(memories.delete_memory, owner, memory_id)
+
+    async def remembered_until(self, owner: str, chat_id: str) -> int:
+        return await self._call(memories.remembered_until, owner, chat_id)
+
+    async def set_remembered(self, owner: str, chat_id: str, until_ms: int) -> None:
+        await self._call(memories.set_remembered, owner, chat_id, until_ms)
+
+    # -- retention ----------------------------------------------------------------------------------------------
+    async def list_overdue(
+        self, *, now_ms: int, untouched_since_ms: int | None, limit: int, after: str | None = None
+    ) -> Page[tuple[str, str]]:
+        return await self._call(
+            retention.list_overdue, now_ms=now_ms, untouched_since_ms=untouched_since_ms, limit=limit, after=after
+        )
+
+    async def expire_chat(self, owner: str, chat_id: str, *, now_ms: int, untouched_since_ms: int | None) -> bool:
+        return await self._call(
+            retention.expire_chat, owner, chat_id, now_ms=now_ms, untouched_since_ms=untouched_since_ms
+        )
+
+    async def erase_owner(self, owner: str, *, now_ms: int) -> dict[str, int]:
+        return await self._call(retention.erase_owner, owner, now_ms=now_ms)
+
+    async def was_erased(self, owner: str, *, since_ms: int) -> bool:
+        return await self._call(retention.was_erased, owner, since_ms=since_ms)
 
     # -- vectors ------------------------------------------------------------------------------------------------
     async def put_vectors(

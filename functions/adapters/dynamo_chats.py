@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from functions.adapters import rules
 from functions.adapters.dynamo_calls import Refused, Writes, ask, delete_all, gather, spread
 from functions.adapters.dynamo_models import (
+    DELETED,
     ChatItem,
     Tables,
     chat_pk,
@@ -22,11 +24,12 @@ from functions.adapters.dynamo_models import (
     is_alive,
     message_sk,
     moment,
+    outlived_us,
     owner_pk,
     recent_key,
     run_pk,
 )
-from functions.chat.messages import Chat, Feedback, Message, Page, Profile
+from functions.chat.messages import Chat, Feedback, Message, Page, Profile, expiry_of
 from functions.errors import BadInput, Conflict
 
 SEARCHED_CHATS = 200  # how many chats one page of a search looks into; it may then be short, and still have a next
@@ -52,6 +55,8 @@ def _load(item: ChatItem) -> Chat:
         archived=item.archived,
         active_leaf=item.active_leaf,
         active_run=item.active_run,
+        temporary=bool(item.temporary),
+        expires_at=expiry_of(bool(item.temporary), _EPOCH + timedelta(microseconds=item.updated_us)),
     )
 
 
@@ -70,7 +75,8 @@ def create_chat(t: Tables, owner: str, chat: Chat) -> None:
         archived=chat.archived,
         active_leaf=chat.active_leaf,
         active_run=chat.active_run,
-        recent=recent_key(owner, archived=chat.archived),
+        temporary=chat.temporary or None,
+        recent=recent_key(owner, archived=chat.archived, temporary=chat.temporary),
         moment=moment(updated_us, chat.id),
     )
     # A transaction of one: its token makes a repeat after a lost answer no Conflict.
@@ -90,9 +96,13 @@ def find_item(t: Tables, pk: str, sk: str) -> ChatItem | None:
         return None
 
 
+def _is_gone(item: ChatItem) -> bool:
+    return bool(item.is_deleted) or (bool(item.temporary) and item.updated_us <= outlived_us())
+
+
 def get_chat(t: Tables, owner: str, chat_id: str) -> Chat:
     item = find_item(t, owner_pk(owner), chat_sk(chat_id))
-    if item is None or item.is_deleted:
+    if item is None or _is_gone(item):
         raise rules.no_chat()
     return _load(item)
 
@@ -168,18 +178,19 @@ def set_or_remove(t: Tables, name: str, value: Any) -> Action:  # the field's ow
 
 
 # -- deleting ---------------------------------------------------------------------------------------------------
-def delete_chat(t: Tables, owner: str, chat_id: str) -> None:
+def delete_chat(t: Tables, owner: str, chat_id: str, condition: Condition | None = None) -> None:
     """First the mark, which refuses turns and ends; then each run, which refuses appends; then what nobody can add
-    to any more; the chat last. A delete that was cut off has left the mark: the next one finishes its work.
+    to any more; the chat last. A delete that was cut off has left the mark: the next one finishes its work, or the
+    sweep. `condition`: only if the chat is so.
 
         mark chat ─ run: job, key, R ─ run's events ─ … ─ messages, pointers ─ chat
              └ begin_turn, finish_run lose    └ append_events, claim_run lose
     """
     chat = t.chat(owner_pk(owner), chat_sk(chat_id))
-    erase: list[Action] = [t.chat.is_deleted.set(True)]
-    erase += [attribute.remove() for attribute in (t.chat.recent, t.chat.moment, t.chat.title, t.chat.system_prompt)]
+    erase: list[Action] = [t.chat.is_deleted.set(True), t.chat.recent.set(DELETED)]
+    erase += [attribute.remove() for attribute in (t.chat.title, t.chat.system_prompt)]
     try:
-        ask(lambda: chat.update(erase, t.chat.pk.exists()))
+        ask(lambda: chat.update(erase, t.chat.pk.exists() if condition is None else condition))
     except Refused as exc:
         raise rules.no_chat() from exc
     rows = _keys(t, chat_pk(owner, chat_id))
@@ -254,7 +265,7 @@ def get_message(t: Tables, owner: str, chat_id: str, message_id: str) -> Message
     keys = [(owner_pk(owner), chat_sk(chat_id)), (chat_pk(owner, chat_id), message_sk(message_id))]
     rows = {row.sk: row for row in ask(lambda: list(t.chat.batch_get(keys, consistent_read=True)))}
     chat, message = (rows.get(sk) for _, sk in keys)
-    if chat is None or chat.is_deleted or message is None:
+    if chat is None or _is_gone(chat) or message is None:
         raise rules.no_message()
     return _load_message(t, message)
 

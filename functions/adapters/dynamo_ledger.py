@@ -10,7 +10,7 @@ import msgspec
 
 from functions.adapters import rules
 from functions.adapters.dynamo_calls import Refused, Writes, ask
-from functions.adapters.dynamo_models import Tables, day_pk, expires_after, moment_sk, use_pk
+from functions.adapters.dynamo_models import Tables, day_pk, erasure_pk, expires_after, moment_sk, use_pk
 from functions.chat.messages import NodeUse
 
 _encode = msgspec.json.Encoder().encode
@@ -19,13 +19,25 @@ _decode = msgspec.json.Decoder(NodeUse).decode
 
 def record_use(t: Tables, use: NodeUse) -> None:
     rules.check_use(use)
+    try:
+        _record(t, use)
+    except Refused as refused:
+        if "owner" in refused and "proof" not in refused:
+            with suppress(Refused):  # It is recorded.
+                _record(t, rules.without_owner(use))
+
+
+def _record(t: Tables, use: NodeUse) -> None:
+    """Raises Refused when it is recorded ("proof"), or when its owner has been erased since ("owner")."""
     expires = expires_after(use.asked_ms + rules.USE_KEPT_MS)
     writes = Writes(t)
     writes.put("proof", t.chat(use_pk(use.id), "L", expires=expires), t.chat.pk.does_not_exist())
+    if use.owner:
+        was_before = t.chat.seen_ms.does_not_exist() | (t.chat.seen_ms < use.asked_ms)
+        writes.check("owner", t.chat, erasure_pk(rules.pseudonym(use.owner)), "E", was_before)
     pk, sk = day_pk(use.asked_ms // rules.DAY_MS), moment_sk(use.asked_ms, use.id)
     writes.put("use", t.chat(pk, sk, data=_encode(use), expires=expires))
-    with suppress(Refused):  # It is recorded.
-        writes.commit()
+    writes.commit()
 
 
 def days(*, from_ms: int, to_ms: int) -> range:

@@ -1,7 +1,8 @@
 """The four DynamoDB tables as pynamodb models, and the keys of the `chat` table.
 
     pk                      sk                    what
-    U#owner                 C#chat                chat; in the index `recent` by updated_at, unless being deleted
+    U#owner                 C#chat                chat; in the index `recent` by updated_at
+    U#owner                 N#memory              memory
     U#owner                 I#key                 idempotency key of a turn -> its run
     U#owner                 P                     profile
     U#owner#C#chat          M#message             message
@@ -16,6 +17,10 @@
     H#W#name                moment#random         a start of a node: how long it took; kept for 90 days
     H#L#day                 moment#id             the ledger: one use of a node; kept for 400 days
     H#U#id                  L                     this use is in the ledger; kept as long
+    H#E#pseudonym           E                     an owner was erased; kept for a day
+
+In the index `recent` a chat stands under its owner, archived or not; temporary ones of all owners stand together, and
+so do those that are being deleted: a sweep finds them there.
 
 The ledger is parted by the day (a number, from 1970) of `asked_ms`, so that a reader of one day reads no other; a day
 takes some 500 uses a second.
@@ -25,6 +30,7 @@ makes the client.
 """
 
 import hashlib
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -34,6 +40,8 @@ from pynamodb.constants import NUMBER, PAY_PER_REQUEST_BILLING_MODE
 from pynamodb.expressions.condition import Condition
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
+
+from functions.settings import TEMPORARY_CHAT_SECONDS
 
 THREADS = 50  # pynamodb blocks; this many calls may wait for DynamoDB at once, each on a connection of its own
 CONNECT_SECONDS = 1.5
@@ -84,6 +92,8 @@ class ChatItem(Model):
     active_leaf = UnicodeAttribute(null=True)
     active_run = UnicodeAttribute(null=True)
     is_deleted = BooleanAttribute(null=True)
+    temporary = BooleanAttribute(null=True)
+    remembered_ms = WholeNumber(null=True)
     recent = UnicodeAttribute(null=True)
     moment = UnicodeAttribute(null=True)
     by_moment = RecentIndex()
@@ -208,6 +218,11 @@ def safe(text: str) -> str:
     return text.replace("%", "%25").replace("#", "%23")
 
 
+def owner_of(pk: str) -> str:
+    """Whose partition this is."""
+    return pk.split("#")[1].replace("%23", "#").replace("%25", "%")
+
+
 def owner_pk(owner: str) -> str:
     return f"U#{safe(owner)}"
 
@@ -230,6 +245,10 @@ def chat_sk(chat_id: str) -> str:
 
 def message_sk(message_id: str) -> str:
     return f"M#{safe(message_id)}"
+
+
+def memory_sk(memory_id: str) -> str:
+    return f"N#{safe(memory_id)}"
 
 
 def pointer_sk(run_id: str) -> str:
@@ -278,6 +297,10 @@ def use_pk(use_id: str) -> str:
     return f"H#U#{short(use_id)}"
 
 
+def erasure_pk(pseudonym: str) -> str:
+    return f"H#E#{pseudonym}"
+
+
 def moment_sk(at_ms: int, name: str = "") -> str:
     """Sorts by time. Without a name it stands before all of its moment."""
     return f"{at_ms:015}#{short(name)}"
@@ -288,7 +311,13 @@ def expires_after(at_ms: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=at_ms // 1000 + 1)
 
 
-def recent_key(owner: str, *, archived: bool) -> str:
+DELETED = "H#D"  # in the index `recent`
+TEMPORARY = "H#T"
+
+
+def recent_key(owner: str, *, archived: bool, temporary: bool = False) -> str:
+    if temporary:
+        return TEMPORARY
     return f"{owner_pk(owner)}#{'archived' if archived else 'current'}"
 
 
@@ -298,5 +327,20 @@ def moment(updated_us: int, chat_id: str) -> str:
 
 
 def is_alive(tables: Tables) -> Condition:
-    """The chat is there and is not being deleted."""
-    return cast("Condition", tables.chat.pk.exists() & tables.chat.is_deleted.does_not_exist())
+    """The chat is there, is not being deleted, and has not expired."""
+    chat = tables.chat
+    has_time = chat.temporary.does_not_exist() | (chat.updated_us > outlived_us())
+    return cast("Condition", chat.pk.exists() & chat.is_deleted.does_not_exist() & has_time)
+
+
+def outlived_us(now_ms: int | None = None) -> int:
+    """A temporary chat that was last touched then, or before, has expired."""
+    now_us = time.time_ns() // 1000 if now_ms is None else 1000 * now_ms
+    return now_us - int(1_000_000 * TEMPORARY_CHAT_SECONDS)
+
+
+def is_gone(was: dict[str, dict[str, Any]] | None) -> bool:
+    """Of a chat as DynamoDB's wire has it: what `is_alive` denies."""
+    if was is None or "is_deleted" in was:
+        return True
+    return "temporary" in was and int(was["updated_us"]["N"]) <= outlived_us()

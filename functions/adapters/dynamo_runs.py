@@ -26,6 +26,7 @@ from functions.adapters.dynamo_models import (
     events_sk,
     expires_after,
     is_alive,
+    is_gone,
     key_sk,
     message_sk,
     moment,
@@ -205,7 +206,7 @@ def _known_turn(t: Tables, owner: str, turn: NewTurn, refused: Refused) -> Run |
     if known is not None or "key" in refused:
         return known
     was = refused.items.get("chat")
-    if "chat" in refused and (was is None or "is_deleted" in was):
+    if "chat" in refused and is_gone(was):
         raise rules.no_chat()
     if "parent" in refused:
         raise rules.no_message()

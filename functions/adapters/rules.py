@@ -4,6 +4,7 @@ Promises: no I/O, no clock. Knows values and errors; does not know how or where 
 here cannot differ between SQLite and DynamoDB.
 """
 
+import hashlib
 import math
 from array import array
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from functions.chat.messages import TERMINAL, Chat, LoggedEvent, NodeUse, Run
 from functions.errors import BadInput, Conflict, Fenced, NotFound, StoreUnavailable
 from functions.ports import NewTurn
 
+ERASURE_KEPT_MS = 24 * 3600 * 1000  # nothing that was under way then is still
 CHANGEABLE = frozenset({"title", "model", "system_prompt", "pinned", "archived", "active_leaf"})
 DAY_MS = 24 * 3600 * 1000
 SIGHTING_KEPT_MS = DAY_MS
@@ -31,6 +33,10 @@ def no_chat() -> NotFound:
 
 def no_message() -> NotFound:
     return NotFound("There is no such message in this chat.")
+
+
+def no_memory() -> NotFound:
+    return NotFound("There is no such memory.")
 
 
 def no_run() -> NotFound:
@@ -140,6 +146,16 @@ def gcra(arrival_ms: int, *, interval_ms: int, burst: int, now_ms: int) -> tuple
 def check_use(use: NodeUse) -> None:
     if not use.id:
         raise ValueError("a use without an id would be taken for every other one without")
+
+
+def without_owner(use: NodeUse) -> NodeUse:
+    """The use, when the person has gone: the money stays."""
+    return msgspec.structs.replace(use, owner="", chat_id=None)
+
+
+def pseudonym(owner: str) -> str:
+    """By which an erasure is known, without the name."""
+    return hashlib.sha256(f"erased\0{owner}".encode()).hexdigest()
 
 
 # -- vectors ----------------------------------------------------------------------------------------------------

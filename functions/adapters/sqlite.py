@@ -22,7 +22,9 @@ from functions.adapters import sqlite_chats as chats
 from functions.adapters import sqlite_counters as counters
 from functions.adapters import sqlite_jobs as jobs
 from functions.adapters import sqlite_ledger as ledger
+from functions.adapters import sqlite_memories as memories
 from functions.adapters import sqlite_nodes as nodes
+from functions.adapters import sqlite_retention as retention
 from functions.adapters import sqlite_runs as runs
 from functions.adapters import sqlite_summaries as summaries
 from functions.adapters import sqlite_vectors as vectors
@@ -37,6 +39,7 @@ from functions.chat.messages import (
     JoinedNode,
     Lane,
     LoggedEvent,
+    Memory,
     Message,
     NodeUse,
     Page,
@@ -217,6 +220,53 @@ class SqliteStore:
 
     async def put_profile(self, owner: str, profile: Profile) -> None:
         await self._write(chats.put_profile, owner, profile)
+
+    # -- memories -----------------------------------------------------------------------------------------------
+    async def list_memories(self, owner: str) -> tuple[Memory, ...]:
+        return await self._read(memories.list_memories, owner)
+
+    async def get_memory(self, owner: str, memory_id: str) -> Memory:
+        return await self._read(memories.get_memory, owner, memory_id)
+
+    async def put_memory(self, owner: str, memory: Memory, *, replaces: Memory | None = None) -> bool:
+        return await self._write(memories.put_memory, owner, memory, replaces=replaces)
+
+    async def delete_memory(self, owner: str, memory_id: str) -> bool:
+        return await self._write(memories.delete_memory, owner, memory_id)
+
+    async def remembered_until(self, owner: str, chat_id: str) -> int:
+        return await self._read(memories.remembered_until, owner, chat_id)
+
+    async def set_remembered(self, owner: str, chat_id: str, until_ms: int) -> None:
+        await self._write(memories.set_remembered, owner, chat_id, until_ms)
+
+    # -- retention ----------------------------------------------------------------------------------------------
+    async def list_overdue(
+        self, *, now_ms: int, untouched_since_ms: int | None, limit: int, after: str | None = None
+    ) -> Page[tuple[str, str]]:
+        return await self._read(
+            retention.list_overdue, now_ms=now_ms, untouched_since_ms=untouched_since_ms, limit=limit, after=after
+        )
+
+    async def expire_chat(self, owner: str, chat_id: str, *, now_ms: int, untouched_since_ms: int | None) -> bool:
+        return await self._write(
+            retention.expire_chat, owner, chat_id, now_ms=now_ms, untouched_since_ms=untouched_since_ms
+        )
+
+    async def erase_owner(self, owner: str, *, now_ms: int) -> dict[str, int]:
+        found = await self._write(retention.begin_erasure, owner, now_ms=now_ms)
+        while await self._write(retention.erase_chats, owner):
+            pass
+        await self._write(retention.erase_rest, owner)
+        found["ledger"] = 0
+        at: int | None = 0
+        while at is not None:
+            changed, at = await self._write(retention.erase_from_ledger, owner, at)
+            found["ledger"] += changed
+        return found
+
+    async def was_erased(self, owner: str, *, since_ms: int) -> bool:
+        return await self._read(retention.was_erased, owner, since_ms=since_ms)
 
     # -- vectors ------------------------------------------------------------------------------------------------
     async def put_vectors(

@@ -5,6 +5,7 @@ transaction; readers that ask twice do so inside one of their own.
 """
 
 import sqlite3
+import time
 from typing import Any
 
 import msgspec
@@ -24,16 +25,31 @@ _decode_profile = msgspec.json.Decoder(Profile).decode
 def create_chat(db: sqlite3.Connection, owner: str, chat: Chat) -> None:
     try:
         db.execute(
-            "INSERT INTO chats (owner, id, updated_us, archived, data) VALUES (?, ?, ?, ?, ?)",
-            (owner, chat.id, rules.microseconds(chat.updated_at), chat.archived, encode(chat)),
+            "INSERT INTO chats (owner, id, updated_us, archived, expires_us, data) VALUES (?, ?, ?, ?, ?, ?)",
+            (owner, chat.id, rules.microseconds(chat.updated_at), chat.archived, _expires_us(chat), encode(chat)),
         )
     except sqlite3.IntegrityError as exc:
         raise Conflict("A chat with this id is already stored.") from exc
 
 
+def _expires_us(chat: Chat) -> int:
+    return rules.microseconds(chat.expires_at) if chat.expires_at else 0
+
+
+# Whoever reads finds a temporary chat gone at its time, however late the sweep comes by.
+_ALIVE = "(expires_us = 0 OR expires_us > ?)"
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
+
+
 def find_chat(db: sqlite3.Connection, owner: str, chat_id: str) -> tuple[int, Chat]:
     """The chat and its row number."""
-    row = db.execute("SELECT n, data FROM chats WHERE owner = ? AND id = ?", (owner, chat_id)).fetchone()
+    row = db.execute(
+        f"SELECT n, data FROM chats WHERE owner = ? AND id = ? AND {_ALIVE}",  # noqa: S608  # our own constant
+        (owner, chat_id, _now_us()),
+    ).fetchone()
     if row is None:
         raise rules.no_chat()
     return row[0], decode_chat(row[1])
@@ -45,13 +61,14 @@ def get_chat(db: sqlite3.Connection, owner: str, chat_id: str) -> Chat:
 
 def store_chat(db: sqlite3.Connection, n: int, chat: Chat) -> None:
     db.execute(
-        "UPDATE chats SET updated_us = ?, archived = ?, data = ? WHERE n = ?",
-        (rules.microseconds(chat.updated_at), chat.archived, encode(chat), n),
+        "UPDATE chats SET updated_us = ?, archived = ?, expires_us = ?, data = ? WHERE n = ?",
+        (rules.microseconds(chat.updated_at), chat.archived, _expires_us(chat), encode(chat), n),
     )
 
 
 _RECENT = """
-    SELECT data FROM chats WHERE owner = ? AND archived = ? AND (updated_us, id) < (?, ?) {search}
+    SELECT data FROM chats WHERE owner = ? AND archived = ? AND (updated_us, id) < (?, ?)
+    AND expires_us = 0 {search}
     ORDER BY updated_us DESC, id DESC LIMIT ?"""
 _ALL_RECENT = _RECENT.format(search="")
 _SEARCHED_RECENT = _RECENT.format(
@@ -94,6 +111,10 @@ def retitle_chat(db: sqlite3.Connection, owner: str, chat_id: str, title: str, *
 def delete_chat(db: sqlite3.Connection, owner: str, chat_id: str) -> None:
     """Messages, runs, events and turn keys go with the chat (ON DELETE CASCADE); a run's job has the run's id."""
     n, _ = find_chat(db, owner, chat_id)
+    delete_row(db, n)
+
+
+def delete_row(db: sqlite3.Connection, n: int) -> None:
     db.execute("DELETE FROM jobs WHERE id IN (SELECT id FROM runs WHERE chat = ?)", (n,))
     db.execute("DELETE FROM chats WHERE n = ?", (n,))
 
@@ -129,12 +150,13 @@ def put_feedback(db: sqlite3.Connection, owner: str, chat_id: str, message_id: s
         raise rules.no_message()
 
 
+_MESSAGE = f"""
+    SELECT messages.data, feedback FROM chats JOIN messages ON chat = chats.n
+    WHERE owner = ? AND chats.id = ? AND messages.id = ? AND {_ALIVE}"""  # noqa: S608  # our own constant
+
+
 def get_message(db: sqlite3.Connection, owner: str, chat_id: str, message_id: str) -> Message:
-    row = db.execute(
-        "SELECT messages.data, feedback FROM chats JOIN messages ON chat = chats.n WHERE owner = ? AND chats.id = ? "
-        "AND messages.id = ?",
-        (owner, chat_id, message_id),
-    ).fetchone()
+    row = db.execute(_MESSAGE, (owner, chat_id, message_id, _now_us())).fetchone()
     if row is None:
         raise rules.no_message()
     return _load_message(*row)

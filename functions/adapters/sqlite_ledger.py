@@ -5,6 +5,7 @@ import sqlite3
 import msgspec
 
 from functions.adapters import rules
+from functions.adapters.sqlite_retention import was_erased
 from functions.chat.messages import NodeUse
 
 _encode = msgspec.json.Encoder().encode
@@ -15,6 +16,8 @@ READ_USES = "SELECT data FROM uses WHERE asked_ms >= ? AND asked_ms < ? ORDER BY
 
 def record_use(db: sqlite3.Connection, use: NodeUse) -> None:
     rules.check_use(use)
+    if was_erased(db, use.owner, since_ms=use.asked_ms):
+        use = rules.without_owner(use)
     db.execute(
         "INSERT INTO uses (id, asked_ms, data) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING",
         (use.id, use.asked_ms, _encode(use)),

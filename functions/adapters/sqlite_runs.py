@@ -16,7 +16,7 @@ from functions.adapters import rules
 from functions.adapters.sqlite_chats import decode_chat, encode, find_chat, has_message, store_chat, store_message
 from functions.adapters.sqlite_jobs import put_job
 from functions.adapters.sqlite_writer import MERGED, CannotMerge
-from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Message, Run
+from functions.chat.messages import TERMINAL, Chat, LoggedEvent, Message, Run, expiry_of
 from functions.ports import NewTurn
 
 _decode_run = msgspec.json.Decoder(Run).decode
@@ -159,6 +159,7 @@ def _begun(chat: Chat, turn: NewTurn) -> Chat:
         active_run=None if turn.answer else turn.run.id,
         active_leaf=newest.id if newest else chat.active_leaf,
         updated_at=turn.run.created_at,
+        expires_at=expiry_of(chat.temporary, turn.run.created_at),
         title=turn.title_if_none if chat.title is None else chat.title,
     )
 
@@ -283,9 +284,11 @@ def _withdraw(db: sqlite3.Connection, run: int) -> None:
 
 def _ended(chat: Chat, run: Run, answer: Message | None) -> Chat:
     """The chat once `run` has ended."""
+    updated_at = run.ended_at or chat.updated_at
     return msgspec.structs.replace(
         chat,
         active_run=None if chat.active_run == run.id else chat.active_run,
         active_leaf=answer.id if answer else chat.active_leaf,
-        updated_at=run.ended_at or chat.updated_at,
+        updated_at=updated_at,
+        expires_at=expiry_of(chat.temporary, updated_at),
     )

@@ -98,6 +98,15 @@ MIGRATIONS = (
         chat INTEGER NOT NULL REFERENCES chats (n) ON DELETE CASCADE, version TEXT NOT NULL, upto TEXT NOT NULL,
         token TEXT NOT NULL, until_ms INTEGER NOT NULL, data BLOB, PRIMARY KEY (chat, version, upto)) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE chats ADD COLUMN expires_us INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE chats ADD COLUMN remembered_ms INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX chats_expire ON chats (expires_us) WHERE expires_us > 0;
+    CREATE INDEX chats_by_age ON chats (updated_us);
+    CREATE TABLE memories (
+        owner TEXT NOT NULL, id TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (owner, id)) WITHOUT ROWID;
+    CREATE TABLE erasures (who TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 

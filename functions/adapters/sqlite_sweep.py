@@ -22,6 +22,7 @@ _AGES = (
     ("DELETE FROM sightings WHERE seen_ms < ?", rules.SIGHTING_KEPT_MS),
     ("DELETE FROM wakes WHERE at_ms < ?", rules.WAKE_KEPT_MS),
     ("DELETE FROM uses WHERE asked_ms < ?", rules.USE_KEPT_MS),
+    ("DELETE FROM erasures WHERE at_ms < ?", rules.ERASURE_KEPT_MS),
 )
 
 # From log to log through the index: neither the runs that have lost theirs cost anything, nor the events of those that

@@ -8,11 +8,13 @@ Times are aware UTC datetimes (RFC 3339 on the wire); durations carry their unit
 
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
+
+from functions.settings import TEMPORARY_CHAT_SECONDS
 
 Role = Literal["user", "assistant"]
 MessageStatus = Literal["complete", "stopped", "failed", "blocked"]
@@ -138,6 +140,7 @@ class Message(Struct, frozen=True, kw_only=True):
     error: Problem | None = None
     left_out: int = 0  # earlier messages that did not fit into the model's context
     citations: tuple[Citation, ...] = ()  # the passages that the model was shown
+    memories_used: int = 0  # how many memories the model was shown
     feedback: Feedback | None = None  # written by `put_feedback` alone
 
 
@@ -152,6 +155,13 @@ class Chat(Struct, frozen=True, kw_only=True):
     archived: bool = False
     active_leaf: str | None = None
     active_run: str | None = None
+    temporary: bool = False  # not listed, never remembered, and gone at `expires_at`
+    expires_at: datetime | None = None
+
+
+def expiry_of(temporary: bool, updated_at: datetime) -> datetime | None:
+    """When a chat is gone by itself: a temporary one, some time after its last message."""
+    return updated_at + timedelta(seconds=TEMPORARY_CHAT_SECONDS) if temporary else None
 
 
 class Sampling(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -387,9 +397,26 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class Profile(Struct, frozen=True, kw_only=True):
-    """What one user wants of every chat."""
+    """What one user wants of every chat. Without `memory` nothing is remembered of them, and nothing recalled."""
 
     custom_instructions: str = ""
+    memory: bool = True
+
+
+MemoryKind = Literal["fact", "preference", "instruction"]
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """Something that one user has said and that holds beyond its chat. `chat_id` and `message_id` are where they said
+    it; None when they wrote it into the list of memories themselves."""
+
+    id: str
+    text: str
+    kind: MemoryKind = "fact"
+    created_at: datetime
+    updated_at: datetime
+    chat_id: str | None = None
+    message_id: str | None = None
 
 
 class RunJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="run"):
@@ -407,7 +434,7 @@ class SummariseJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="sum
 
 
 class RememberJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="remember"):
-    """Look for what is worth remembering in the turn of this run."""
+    """Look for what is worth remembering in what the owner has said in this chat, up to this run."""
 
     owner: str
     chat_id: str

@@ -11,6 +11,7 @@ from functions.chat.messages import (
     Delta,
     JoinedNode,
     LoggedEvent,
+    Memory,
     Message,
     NodeUse,
     Run,
@@ -21,7 +22,18 @@ from functions.chat.messages import (
     Summary,
     new_id,
 )
-from functions.ports import ChatStore, Counter, JobQueue, Ledger, NewTurn, NodeRegistry, SummaryStore, VectorStore
+from functions.ports import (
+    ChatStore,
+    Counter,
+    JobQueue,
+    Ledger,
+    MemoryStore,
+    NewTurn,
+    NodeRegistry,
+    RetentionStore,
+    SummaryStore,
+    VectorStore,
+)
 
 T0 = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 NASTY = "é 🙂 中文 \0 \" \\ \n\r\u2028 %_ '); DROP TABLE chats; -- \U0010ffff"
@@ -36,7 +48,7 @@ def next_id() -> str:
     return new_id(next(_clock))
 
 
-class Store(ChatStore, SummaryStore, VectorStore, Counter, JobQueue, NodeRegistry, Ledger, Protocol):
+class Store(ChatStore, MemoryStore, RetentionStore, SummaryStore, VectorStore, Counter, JobQueue, NodeRegistry, Ledger, Protocol):
     """One adapter is all the ports."""
 
 
@@ -59,6 +71,10 @@ def a_message(chat_id: str, parent_id: str | None = None, **changes: Any) -> Mes
         "created_at": T0,
     }
     return Message(**(values | changes))
+
+
+def a_memory(text: str = "I live in Zürich.", **changes: Any) -> Memory:
+    return Memory(**({"id": next_id(), "text": text, "created_at": T0, "updated_at": T0} | changes))
 
 
 def started(run: Run) -> LoggedEvent:

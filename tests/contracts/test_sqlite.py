@@ -15,11 +15,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from functions.adapters import sqlite_chats, sqlite_jobs, sqlite_ledger, sqlite_runs, sqlite_sweep
+from functions.adapters import sqlite_chats, sqlite_jobs, sqlite_ledger, sqlite_retention, sqlite_runs, sqlite_sweep
 from functions.adapters.sqlite import SqliteStore
 from functions.adapters.sqlite_schema import MIGRATIONS, open_file
-from functions.chat.messages import new_id
+from functions.chat.messages import Chat, new_id
 from functions.errors import Conflict, Fenced, ParleyError
+from functions.ports import NewTurn
 from tests.contracts.makers import (
     a_chat,
     a_message,
@@ -93,6 +94,24 @@ async def test_a_file_of_a_newer_parley_is_refused_and_left_alone(tmp_path: Path
     db.close()
 
 
+def write_as_release_one(db: sqlite3.Connection, owner: str, chat: Chat, turn: NewTurn) -> None:
+    """A chat with a turn begun in it, by the statements of that release."""
+    asked, run, encode = turn.user_message, turn.run, msgspec.json.encode
+    assert asked is not None
+    rows = {
+        "chats (n, owner, id, updated_us, archived, data)": (1, owner, chat.id, 5, 0, encode(chat)),
+        "messages (chat, id, parent_id, data)": (1, asked.id, None, encode(asked)),
+        "runs (n, owner, id, chat, status, epoch, lease_until_ms, last_seq, stop_requested)": (
+            *(1, owner, run.id, 1, run.status, 0, 0, 1, 0),
+        ),
+        "run_bodies (run, data)": (1, encode(run)),
+        "events (run, seq, data)": (1, 1, turn.events[0].data),
+        "jobs (id, due_ms, attempts, receipt, data)": (run.id, 5_000, 0, None, encode(turn.job)),
+    }
+    for into, row in rows.items():
+        db.execute(f"INSERT INTO {into} VALUES ({', '.join('?' * len(row))})", row)
+
+
 async def test_a_file_of_the_first_schema_is_brought_forward_with_all_it_holds(
     tmp_path: Path, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,10 +122,7 @@ async def test_a_file_of_the_first_schema_is_brought_forward_with_all_it_holds(
         with monkeypatch.context() as released:
             released.setattr("functions.adapters.sqlite_schema.MIGRATIONS", MIGRATIONS[:1])
             db = open_file(path)
-        sqlite_chats.create_chat(db, owner, chat)
-        sqlite_runs.begin_turn(db, owner, msgspec.structs.replace(turn, job=None))
-        job = (turn.run.id, 5_000, msgspec.json.encode(turn.job))
-        db.execute("INSERT INTO jobs (id, due_ms, attempts, receipt, data) VALUES (?, ?, 0, NULL, ?)", job)
+        write_as_release_one(db, owner, chat, turn)
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
         assert tables.isdisjoint({"nodes", "sightings", "wakes", "uses"})
@@ -331,11 +347,13 @@ async def test_the_frequent_statements_go_through_indexes(tmp_path: Path) -> Non
     await (await SqliteStore.open(tmp_path / "parley.db")).close()
     db = sqlite3.connect(tmp_path / "parley.db")
 
-    def plan(statement: str, arguments: list[Any]) -> str:
+    def plan(statement: str, arguments: list[Any] | dict[str, Any]) -> str:
         return " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}", arguments))
 
     assert "chats_recent" in plan(sqlite_chats._ALL_RECENT, ["o", 0, 1, "", 2])
     assert "TEMP B-TREE" not in plan(sqlite_chats._ALL_RECENT, ["o", 0, 1, "", 2])
+    overdue = plan(sqlite_retention._OVERDUE, {"now_us": 1, "since_us": 1, "after": 0, "limit": 2})
+    assert ("chats_expire" in overdue, "chats_by_age" in overdue) == (True, True)
     for template, width in ((sqlite_runs._ADVANCE, 6), (sqlite_runs._INSERT, 4), (sqlite_runs._STOP_REQUESTED, 2)):
         statement, values = sqlite_runs._filled(template, width, [(None,) * width] * 64)
         assert "SCAN runs" not in plan(statement, values)
