@@ -231,10 +231,16 @@ class VectorStore(Protocol):
     """Vectors of one owner in named collections; cosine similarity."""
 
     async def put_vectors(
-        self, owner: str, collection: str, items: Sequence[tuple[str, Sequence[float], dict[str, Any]]]
+        self,
+        owner: str,
+        collection: str,
+        items: Sequence[tuple[str, Sequence[float], dict[str, Any]]],
+        *,
+        expires_ms: int = 0,
     ) -> None:
-        """Insert or replace (id, vector, data). Raises BadInput when a length differs from the collection's, which
-        its first vector fixes until the whole collection is deleted."""
+        """Insert or replace (id, vector, data); from `expires_ms` on they are not found, and some time later not stored
+        (0: kept). Raises BadInput when a length differs from the collection's, which its first vector fixes until the
+        whole collection is deleted."""
 
     async def search_vectors(
         self, owner: str, collection: str, vector: Sequence[float], *, limit: int

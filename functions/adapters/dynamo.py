@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -68,8 +69,8 @@ class DynamoStore:
 
     @classmethod
     async def open(cls, url: str, *, create: bool = False) -> Self:
-        """`dynamodb://PREFIX?region=…&endpoint=…`. Raises ParleyError when the tables are not there, and BadInput for
-        another kind of URL; `create` makes the tables that are missing."""
+        """`dynamodb://PREFIX?region=…&endpoint=…&vectors=…`. Raises ParleyError when the tables are not there, and
+        BadInput for another kind of URL; `create` makes the tables that are missing."""
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="parley-dynamo")
         loop = asyncio.get_running_loop()
         try:
@@ -241,9 +242,14 @@ class DynamoStore:
 
     # -- vectors ------------------------------------------------------------------------------------------------
     async def put_vectors(
-        self, owner: str, collection: str, items: Sequence[tuple[str, Sequence[float], dict[str, Any]]]
+        self,
+        owner: str,
+        collection: str,
+        items: Sequence[tuple[str, Sequence[float], dict[str, Any]]],
+        *,
+        expires_ms: int = 0,
     ) -> None:
-        await self._call(vectors.put_vectors, owner, collection, items)
+        await self._call(vectors.put_vectors, owner, collection, items, expires_ms=expires_ms)
 
     async def search_vectors(
         self, owner: str, collection: str, vector: Sequence[float], *, limit: int
@@ -318,24 +324,29 @@ def _open(url: str, *, create: bool) -> Tables:
     if parts.scheme != "dynamodb" or not parts.netloc:
         raise BadInput("A DynamoDB store is dynamodb://PREFIX?region=…&endpoint=…", param="store_url")
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    if unknown := set(options) - {"region", "endpoint"}:
+    if unknown := set(options) - {"region", "endpoint", "vectors"}:
         raise BadInput(f"A DynamoDB store has no option {min(unknown)!r}.", param="store_url")
+    length = options.get("vectors", "0")
+    if not (length.isdecimal() and int(length) <= vectors.LONGEST):
+        raise BadInput(f"`vectors` is how many numbers one has, up to {vectors.LONGEST}.", param="store_url")
     endpoint = options.get("endpoint")
     is_emulator = endpoint is not None and urlsplit(endpoint).hostname in ("127.0.0.1", "localhost", "::1")
     tables = bind(parts.netloc, options.get("region"), endpoint, is_emulator=is_emulator)
     if create:
-        create_tables(tables)
+        create_tables(tables, vector_length=int(length))
     for model in tables.all:
         if not ask(model.exists):
             raise no_tables()
-    return tables
+    return replace(tables, vector_length=vectors.index_length(tables))
 
 
-def create_tables(tables: Tables) -> None:
+def create_tables(tables: Tables, *, vector_length: int = 0) -> None:
     """Make the tables that are missing: on demand, expiring by `expires`, and those that hold what people wrote with
-    point-in-time recovery."""
+    point-in-time recovery. With `vector_length`, a native vector index as well."""
+    if vector_length:
+        vectors.create_with_index(tables, vector_length)
     for model in tables.all:
-        if not ask(model.exists):
+        if not ask(model.exists) or (vector_length and model is tables.vectors):
             ask(partial(model.create_table, wait=True))
     for model in (tables.chat, tables.vectors):
         ask(

@@ -31,12 +31,13 @@ makes the client.
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from pynamodb.attributes import Attribute, BinaryAttribute, BooleanAttribute, TTLAttribute, UnicodeAttribute
-from pynamodb.constants import NUMBER, PAY_PER_REQUEST_BILLING_MODE
+from pynamodb.constants import LIST, NUMBER, PAY_PER_REQUEST_BILLING_MODE
 from pynamodb.expressions.condition import Condition
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
@@ -122,15 +123,33 @@ class ChatItem(Model):
     took_ms = WholeNumber(null=True)
 
 
+class NumberList(Attribute[Sequence[float]]):
+    """As DynamoDB's vector index wants it: 32-bit numbers, the shortest text that gives each back."""
+
+    attr_type = LIST
+
+    def serialize(self, value: Sequence[float]) -> list[dict[str, str]]:
+        return [{"N": f"{number:.9g}"} for number in value]
+
+    def deserialize(self, value: list[dict[str, str]]) -> Sequence[float]:
+        return [float(number["N"]) for number in value]
+
+
 class VectorItem(Model):
-    """pk U#owner#V#collection; sk V#id, or L: the length of all vectors of the collection."""
+    """pk U#owner#V#collection; sk V#id, or L: what all vectors of the collection have in common."""
 
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True)
+    expires = TTLAttribute(null=True)
+    # L
     length = WholeNumber(null=True)
+    is_indexed = BooleanAttribute(null=True)  # each has an `embedding`
+    # V
     vector_id = UnicodeAttribute(null=True)
     vector = BinaryAttribute(null=True, legacy_encoding=False)
+    embedding = NumberList(null=True)  # the same again, for the native index
     data = BinaryAttribute(null=True, legacy_encoding=False)
+    until_ms = WholeNumber(null=True)
 
 
 class CounterItem(Model):
@@ -175,6 +194,7 @@ class Tables:
     vectors: type[VectorItem]
     counters: type[CounterItem]
     jobs: type[JobItem]
+    vector_length: int = 0  # of what the native vector index takes; 0: the table has none
 
     @property
     def all(self) -> tuple[type[Model], ...]:

@@ -159,6 +159,9 @@ def pseudonym(owner: str) -> str:
 
 
 # -- vectors ----------------------------------------------------------------------------------------------------
+FLOAT_BYTES = 4  # of each number, as it is stored
+
+
 def unit(vector: Sequence[float]) -> "array[float]":
     """The vector at length 1 in 32-bit floats; a zero vector stays zero, and is similar to nothing."""
     length = math.hypot(*vector)

@@ -28,6 +28,7 @@ from functions.adapters import sqlite_retention as retention
 from functions.adapters import sqlite_runs as runs
 from functions.adapters import sqlite_summaries as summaries
 from functions.adapters import sqlite_vectors as vectors
+from functions.adapters.matrices import Matrices
 from functions.adapters.rules import SIGHTING_KEPT_MS
 from functions.adapters.sqlite_schema import open_file, prove_writable
 from functions.adapters.sqlite_sweep import SWEEP_MS, sweep
@@ -67,6 +68,7 @@ class SqliteStore:
     def __init__(self, db: sqlite3.Connection, path: Path, clock: Callable[[], int]) -> None:
         self._writer = Writer(db, asyncio.get_running_loop())
         self._readers = Readers(path)
+        self._matrices = Matrices()
         self._path = path
         self._clock = clock
         self._sweep_at_ms = clock() + SWEEP_MS
@@ -270,14 +272,27 @@ class SqliteStore:
 
     # -- vectors ------------------------------------------------------------------------------------------------
     async def put_vectors(
-        self, owner: str, collection: str, items: Sequence[tuple[str, Sequence[float], dict[str, Any]]]
+        self,
+        owner: str,
+        collection: str,
+        items: Sequence[tuple[str, Sequence[float], dict[str, Any]]],
+        *,
+        expires_ms: int = 0,
     ) -> None:
-        await self._write(vectors.put_vectors, owner, collection, vectors.prepare(items))
+        await self._write(vectors.put_vectors, owner, collection, vectors.prepare(items), expires_ms=expires_ms)
 
     async def search_vectors(
         self, owner: str, collection: str, vector: Sequence[float], *, limit: int
     ) -> tuple[Hit, ...]:
-        return await self._read(vectors.search_vectors, owner, collection, vector, limit=limit)
+        return await self._read(
+            vectors.search_vectors,
+            owner,
+            collection,
+            vector,
+            limit=limit,
+            now_ms=self._clock(),
+            matrices=self._matrices,
+        )
 
     async def delete_vectors(self, owner: str, collection: str, ids: Sequence[str] | None = None) -> None:
         await self._write(vectors.delete_vectors, owner, collection, ids)

@@ -99,6 +99,11 @@ MIGRATIONS = (
         token TEXT NOT NULL, until_ms INTEGER NOT NULL, data BLOB, PRIMARY KEY (chat, version, upto)) WITHOUT ROWID;
     """,
     """
+    ALTER TABLE collections ADD COLUMN stamp INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE vectors ADD COLUMN expires_ms INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX vectors_expire ON vectors (expires_ms) WHERE expires_ms > 0;
+    """,
+    """
     ALTER TABLE chats ADD COLUMN expires_us INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE chats ADD COLUMN remembered_ms INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX chats_expire ON chats (expires_us) WHERE expires_us > 0;

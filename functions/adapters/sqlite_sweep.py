@@ -21,6 +21,7 @@ _AGES = (
     ("DELETE FROM nodes WHERE expires_ms < ?", rules.DAY_MS),
     ("DELETE FROM sightings WHERE seen_ms < ?", rules.SIGHTING_KEPT_MS),
     ("DELETE FROM wakes WHERE at_ms < ?", rules.WAKE_KEPT_MS),
+    ("DELETE FROM vectors WHERE expires_ms > 0 AND expires_ms < ?", 0),
     ("DELETE FROM uses WHERE asked_ms < ?", rules.USE_KEPT_MS),
     ("DELETE FROM erasures WHERE at_ms < ?", rules.ERASURE_KEPT_MS),
 )

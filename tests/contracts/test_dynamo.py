@@ -107,7 +107,7 @@ async def test_tables_are_on_demand_expire_and_can_be_restored(new_url: str) -> 
 
     assert found == {
         "chat": ("PAY_PER_REQUEST", "expires", "ENABLED"),
-        "vectors": ("PAY_PER_REQUEST", None, "ENABLED"),
+        "vectors": ("PAY_PER_REQUEST", "expires", "ENABLED"),
         "counters": ("PAY_PER_REQUEST", "expires", "DISABLED"),
         "jobs": ("PAY_PER_REQUEST", None, "DISABLED"),
     }

@@ -2,11 +2,16 @@
 
 import math
 import random
+import time
 
 import pytest
 
 from functions.errors import BadInput
 from tests.contracts.makers import NASTY, Store
+
+
+def utc_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def ids(store: Store, owner: str, collection: str, vector: list[float], limit: int = 10) -> list[str]:
@@ -122,3 +127,43 @@ async def test_ids_may_be_any_text(store: Store, owner: str) -> None:
     assert set(await ids(store, owner, "a#b", [1.0])) == {"#", NASTY}
     await store.delete_vectors(owner, "a#b", [NASTY])
     assert await ids(store, owner, "a#b", [1.0]) == ["#"]
+
+
+async def test_of_equal_ones_the_ids_decide_who_is_left_out(store: Store, owner: str) -> None:
+    await store.put_vectors(owner, "c", [(f"v{n:02}", [1.0, 1.0], {}) for n in reversed(range(20))])
+    await store.put_vectors(owner, "c", [("best", [1.0, 0.0], {})])
+
+    assert await ids(store, owner, "c", [1.0, 0.0], limit=4) == ["best", "v00", "v01", "v02"]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 7])
+async def test_there_are_never_more_than_asked_for_nor_than_there_are(store: Store, owner: str, limit: int) -> None:
+    await store.put_vectors(owner, "c", [(f"v{n}", [1.0, float(n)], {}) for n in range(3)])
+
+    assert len(await ids(store, owner, "c", [1.0, 0.0], limit=limit)) == min(limit, 3)
+
+
+async def test_what_has_expired_is_not_found(store: Store, owner: str) -> None:
+    vector = [1.0, 0.0]
+    await store.put_vectors(owner, "c", [("gone", vector, {})], expires_ms=utc_ms() - 1)
+    await store.put_vectors(owner, "c", [("later", vector, {})], expires_ms=utc_ms() + 3_600_000)
+    await store.put_vectors(owner, "c", [("kept", vector, {}), ("back", vector, {})])
+    await store.put_vectors(owner, "c", [("back", vector, {})], expires_ms=1)
+
+    assert await ids(store, owner, "c", vector) == ["kept", "later"]
+    await store.put_vectors(owner, "c", [("gone", vector, {})])
+    assert await ids(store, owner, "c", vector) == ["gone", "kept", "later"]
+
+
+async def test_every_worker_sees_at_once_what_another_has_written(stores: tuple[Store, Store], owner: str) -> None:
+    here, there = stores
+    for n in range(4):
+        await here.put_vectors(owner, "c", [(f"v{n}", [1.0, 0.0], {})])
+        assert len(await ids(there, owner, "c", [1.0, 0.0])) == n + 1
+    await here.delete_vectors(owner, "c", ["v0"])
+    assert await ids(there, owner, "c", [1.0, 0.0]) == ["v1", "v2", "v3"]
+
+    await here.delete_vectors(owner, "c")
+    assert await ids(there, owner, "c", [1.0, 0.0]) == []
+    await here.put_vectors(owner, "c", [("new", [1.0, 0.0, 0.0], {})])  # perhaps under the old one's number
+    assert await ids(there, owner, "c", [1.0, 0.0, 0.0]) == ["new"]
