@@ -12,8 +12,8 @@ import shutil
 import socket
 import sys
 import webbrowser
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +29,7 @@ from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
 from functions.guardrails import evaluate
-from functions.inference.local import Choice, LocalEngine, choose_model
+from functions.inference.local import Choice, LocalEngine, choose_embedder, choose_model
 from functions.inference.nodes import Node, nodes_from
 from functions.inference.pricing import usd_per_second
 from functions.services import Services, open_services, open_store
@@ -86,11 +86,13 @@ def dev(host: str, port: int, data: Path | None, no_browser: bool, verbose: bool
     listening = _listen(host, port)  # before anything slow
     web = settings.web or webbuild.ready(console)
     choice = choose_model(settings, console=console, hub=settings.model_hub)
-    console.print(choice.why, style="dim")
+    choices = [choice, *filter(None, [choose_embedder(settings)])]
+    for chosen in choices:
+        console.print(chosen.why, style="dim")
     loop_factory = uvicorn.Config(app="", loop="auto").get_loop_factory()
     # uvicorn raises the signal again once it has shut down in order; for us that is the good end.
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory) as runner:
-        sys.exit(runner.run(_serve(settings, choice, listening, web, open_browser=not no_browser)))
+        sys.exit(runner.run(_serve(settings, choices, listening, web, open_browser=not no_browser)))
 
 
 def _refuse_open_door(settings: Settings, host: str) -> None:
@@ -130,24 +132,21 @@ class DevServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _nodes(settings: Settings, choice: Choice) -> AsyncIterator[list[Node]]:
-    """The model servers that the settings name; and the embedded engine if it is wanted, started and stopped here."""
+async def _nodes(settings: Settings, choices: Sequence[Choice]) -> AsyncIterator[list[Node]]:
+    """The model servers that the settings name; and the embedded engines that are wanted, started and stopped here."""
     nodes = nodes_from(settings.nodes, usd_per_second)
     if settings.model_url:
         nodes.insert(0, Node(settings.model_url, api_key=settings.model_api_key, headers=settings.model_headers))
-    if choice.path is None:
-        yield nodes
-        return
-    engine = LocalEngine(choice)
-    await engine.start()
-    try:
-        yield [engine.node, *nodes]
-    finally:
-        await engine.stop()
+    async with AsyncExitStack() as stack:
+        engines = [LocalEngine(choice) for choice in choices if choice.path is not None]
+        for engine in engines:
+            stack.push_async_callback(engine.stop)
+            await engine.start()
+        yield [*(engine.node for engine in engines), *nodes]
 
 
 async def _serve(
-    settings: Settings, choice: Choice, listening: socket.socket, web: Path | None, *, open_browser: bool
+    settings: Settings, choices: Sequence[Choice], listening: socket.socket, web: Path | None, *, open_browser: bool
 ) -> int:
     name, number = listening.getsockname()[:2]
     url = f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
@@ -158,7 +157,7 @@ async def _serve(
             webbrowser.open(url)
 
     async with (
-        _nodes(settings, choice) as nodes,
+        _nodes(settings, choices) as nodes,
         open_services(settings, nodes) as services,
         working(services),
     ):

@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     # what typing may spend on waking GPUs; 0: it wakes none
     prewarm_usd_per_day: Annotated[float, Field(ge=0, le=1_000_000)] = 1.0
     model: str | None = None
+    embed_model: str | None = None  # a GGUF that turns text into vectors, run beside the other one
     model_hub: str = "https://huggingface.co"  # where the small model comes from; a mirror works as well
     system_prompt: str = "You are Parley, a helpful assistant. Answer in the language of the question."
 

@@ -15,10 +15,12 @@ import os
 import signal
 import sys
 import threading
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 SLOTS = 4  # conversations that generate at the same time; each has the whole context
+EMBED_TOKENS = 2048  # of one text; a passage has a few hundred
 CONTEXT_TOKENS = 8192  # per slot; llama.cpp caps it at what the model was trained for
 BIG_MODEL_BYTES = 1_500_000_000
 BIG_MODEL_CONTEXT_TOKENS = 4096  # 7B: 2 GB of KV cache in all, instead of 4
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--alias", help="the model's id on the wire; the file's name without it")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--slots", type=int, default=SLOTS)
+    parser.add_argument("--embed", action="store_true", help="vectors instead of answers: the file is such a model")
     parser.add_argument("--temperature", type=float, help="when a request names none; llama.cpp's own without it")
     options = parser.parse_args()
     key = sys.stdin.readline().strip()
@@ -54,6 +57,10 @@ def serve(options: argparse.Namespace, key: str) -> None:
     params.api_keys = [key] if key else []
     params.n_parallel = options.slots
     params.n_ctx = options.slots * _context_tokens(options.model)
+    if options.embed:  # a text's tokens are read at once, all or none
+        params.embedding = True
+        params.n_ctx = options.slots * EMBED_TOKENS
+        params.n_batch = params.n_ubatch = EMBED_TOKENS
     if options.temperature is not None:
         params.sampling.temp = options.temperature
     params.n_threads_http = HTTP_THREADS
@@ -64,6 +71,8 @@ def serve(options: argparse.Namespace, key: str) -> None:
     params.verbosity = ERRORS_ONLY
     server = xllamacpp.Server(params)
     url = server.listening_address
+    if options.embed and not _embeds(url, key):
+        sys.exit("This model makes no vectors of texts.")
     print(json.dumps({"url": url, "context_tokens": _slot_context(url, key)}), flush=True)  # noqa: T201 (the parent reads it)
     threading.Event().wait()
 
@@ -83,6 +92,17 @@ def _threads() -> int:
 
 def _context_tokens(model: Path) -> int:
     return BIG_MODEL_CONTEXT_TOKENS if model.stat().st_size > BIG_MODEL_BYTES else CONTEXT_TOKENS
+
+
+def _embeds(url: str, key: str) -> bool:
+    """llama.cpp starts with any model, and refuses only when it is asked for a vector."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/v1/embeddings", b'{"input": "a"}', headers)  # noqa: S310 (our own)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            return bool(json.load(response)["data"])
+    except urllib.error.HTTPError:
+        return False
 
 
 def _slot_context(url: str, key: str) -> int:

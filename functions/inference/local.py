@@ -3,6 +3,8 @@
 `choose_model(settings)` decides, first that holds: a server's URL → a GGUF the user named → a GGUF in the data
 folder → a small instruct model, downloaded once → parley-tiny, which ships with us and says what it is.
 
+`choose_embedder(settings)` names a second one, that turns text into vectors, where the settings have one.
+
 `LocalEngine` promises: the engine listens on loopback only, with a key of its own that changes at each start; it is
 started again when it dies, on a port of its own choosing; it ends with us, however we end. Its `node` always says
 where it is and whether it is up.
@@ -77,16 +79,30 @@ def choose_model(
     if chatting := [node.url for node in settings.nodes if node.task == "chat"]:
         return Choice(path=None, model=None, why=f"Using the model servers at {', '.join(chatting)}")
     models = settings.data / "models"
-    if (found := _newest_gguf(models, small.name)) is not None:
+    if (found := _newest_gguf(models, small.name, besides=settings.embed_model)) is not None:
         return _own_model(found, f"the folder {models}", SMALL_MODEL_NAME if found.name == small.name else "")
     return _small_model(models, console or Console(stderr=True), hub, small, tiny)
 
 
-def _own_model(path: Path, origin: str, name: str = "") -> Choice:
+def choose_embedder(settings: Settings) -> Choice | None:
+    """None: no embedding model runs here; a node may still embed, and without one words stand in."""
+    if not settings.embed_model:
+        return None
+    path = Path(settings.embed_model).expanduser()
+    _check_gguf(path, "embed_model")
+    model = ServedModel(id=path.stem, name=path.stem, task="embed")
+    return Choice(path=path, model=model, why=f"Using {path.name} for vectors, from PARLEY_EMBED_MODEL")
+
+
+def _check_gguf(path: Path, param: str) -> None:
     if not path.is_file():
-        raise BadInput(f"{path} is no file. Set PARLEY_MODEL to the path of a GGUF model.", param="model")
+        raise BadInput(f"{path} is no file. Set PARLEY_{param.upper()} to the path of a GGUF model.", param=param)
     if not _is_gguf(path):
-        raise BadInput(f"{path} is not a GGUF model. Choose a file that ends in .gguf.", param="model")
+        raise BadInput(f"{path} is not a GGUF model. Choose a file that ends in .gguf.", param=param)
+
+
+def _own_model(path: Path, origin: str, name: str = "") -> Choice:
+    _check_gguf(path, "model")
     model = ServedModel(id=path.stem, name=name or path.stem)
     return Choice(path=path, model=model, why=f"Using {path.name} from {origin}")
 
@@ -96,10 +112,13 @@ def _is_gguf(path: Path) -> bool:
         return file.read(4) == GGUF_MAGIC
 
 
-def _newest_gguf(folder: Path, small: str) -> Path | None:
-    """What the user put there last, before what we downloaded. Projectors and later parts are no models."""
+def _newest_gguf(folder: Path, small: str, besides: str | None) -> Path | None:
+    """What the user put there last, before what we downloaded. Projectors and later parts are no models, and the model
+    for vectors does not chat."""
+    embedder = Path(besides).expanduser().resolve() if besides else None
     files = [path for path in folder.glob("*.gguf") if path.is_file() and _is_gguf(path)]
     models = [path for path in files if "mmproj" not in path.name and not _is_later_part(path.stem)]
+    models = [path for path in models if path.resolve() != embedder]
     return max(models, key=lambda path: (path.name != small, path.stat().st_mtime), default=None)
 
 
@@ -166,7 +185,13 @@ class LocalEngine:
         self._model = choice.model
         self._slots = slots
         # More requests than it works on at once wait with us: there they would count as an engine that says nothing.
-        self.node = Node("http://127.0.0.1:0/v1", name="local", models=[choice.model], serverless=False, slots=slots)
+        self.node = Node(
+            "http://127.0.0.1:0/v1",
+            name="local-embedder" if choice.model.task == "embed" else "local",
+            models=[choice.model],
+            serverless=False,
+            slots=slots,
+        )
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
@@ -224,6 +249,7 @@ class LocalEngine:
             sys.executable,
             *command,
             *("--slots", str(self._slots)),
+            *(("--embed",) if self._model.task == "embed" else ()),
             # The demo model knows its answers by heart: anything but the likeliest word is a slip.
             *(("--temperature", "0") if self._model.demo else ()),
             stdin=asyncio.subprocess.PIPE,

@@ -11,9 +11,11 @@ from pathlib import Path
 
 CONTEXT = 2048
 VOCABULARY = 262
-_WIDTH, _LAYERS, _HEADS, _KV_HEADS, _HEAD_DIM, _FFN = 64, 2, 2, 1, 32, 128
+WIDTH = 64  # numbers in a vector, too
+_WIDTH, _LAYERS, _HEADS, _KV_HEADS, _HEAD_DIM, _FFN = WIDTH, 2, 2, 1, 32, 128
 _UINT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 6, 7, 8, 9
 _NORMAL, _CONTROL = 1, 3
+_LAST = 3
 _ALIGNMENT = 32
 TEMPLATE = (
     "{%- for m in messages -%}{{- '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' -}}{%- endfor -%}"
@@ -21,12 +23,14 @@ TEMPLATE = (
 )
 
 
-def write_model(path: Path, *, seed: int = 0) -> Path:
-    """The same bytes for the same seed."""
+def write_model(path: Path, *, seed: int = 0, embeds: bool = False) -> Path:
+    """The same bytes for the same seed. With `embeds` it says, as an embedding model does, how a text's vector comes of
+    its tokens': it is the last one's."""
     dice = random.Random(seed)
     tensors = [(name, shape, _weights(dice, name, shape)) for name, shape in _shapes()]
-    header = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(_metadata()))
-    header += b"".join(_text(key) + value for key, value in _metadata().items())
+    metadata = _metadata() | ({"qwen3.pooling_type": _uint32(_LAST)} if embeds else {})
+    header = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
+    header += b"".join(_text(key) + value for key, value in metadata.items())
     offset = 0
     for name, shape, weights in tensors:
         # GGUF names the fastest dimension first; type 0 is F32

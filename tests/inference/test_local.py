@@ -18,9 +18,9 @@ from rich.console import Console
 from functions.chat.messages import Sampling
 from functions.errors import BadInput, ContextTooLong, UpstreamError
 from functions.inference import local
-from functions.inference.engine import SLOTS
+from functions.inference.engine import EMBED_TOKENS, SLOTS
 from functions.inference.gateway import Gateway, Token
-from functions.inference.local import DEMO_NOTICE, TINY_MODEL, Choice, LocalEngine, choose_model
+from functions.inference.local import DEMO_NOTICE, TINY_MODEL, Choice, LocalEngine, choose_embedder, choose_model
 from functions.inference.nodes import ServedModel
 from functions.settings import Settings
 from tests.inference import random_model as random_gguf
@@ -399,3 +399,69 @@ async def test_the_tiny_model_answers(open_gateway: OpenGateway) -> None:
         assert heard.text
     finally:
         await engine.stop()
+
+
+# -- vectors -------------------------------------------------------------------------------------------------------
+
+
+def embedder(path: Path) -> Choice:
+    chosen = choose_embedder(Settings(embed_model=str(path)))
+    assert chosen is not None
+    return chosen
+
+
+async def test_an_embedding_model_makes_vectors_beside_the_one_that_chats(
+    tmp_path: Path, engine: LocalEngine, open_gateway: OpenGateway
+) -> None:
+    path = random_gguf.write_model(tmp_path / "vectors.gguf", embeds=True)
+    second = LocalEngine(await asyncio.to_thread(embedder, path))
+    await second.start()
+    try:
+        await second.ready()
+        gateway = await open_gateway(engine.node, second.node)
+        embedded = await gateway.embed(["the cat", "你好", "the cat "])
+        again = await gateway.embed(["the cat"], fresh=True)
+
+        assert (embedded.model, embedded.is_lexical) == ("vectors", False)
+        assert [len(vector) for vector in embedded.vectors] == [random_gguf.WIDTH] * 3
+        assert len(set(embedded.vectors)) == 3
+        assert again.vectors[0] == pytest.approx(embedded.vectors[0], abs=1e-4)
+        assert again.prompt_tokens > 0
+        assert [model.id for model in gateway.models()] == ["random"]
+        assert (await listen(gateway, "random", sampling=GREEDY)).count == 24
+        with pytest.raises(ContextTooLong):
+            await gateway.embed(["x" * (EMBED_TOKENS + 1)])
+    finally:
+        await second.stop()
+
+
+async def test_a_model_that_chats_is_refused_as_one_for_vectors() -> None:
+    engine = LocalEngine(await asyncio.to_thread(embedder, TINY_MODEL))
+    await engine.start()
+    try:
+        with pytest.raises(UpstreamError) as caught:
+            await engine.ready()
+        assert "no vectors" in " ".join(caught.value.__notes__)
+    finally:
+        await engine.stop()
+
+
+def test_the_model_for_vectors_is_named_by_the_settings_and_must_be_one(tmp_path: Path) -> None:
+    assert choose_embedder(Settings()) is None
+    (tmp_path / "text.gguf").write_text("hello")
+    for path in (tmp_path / "text.gguf", tmp_path / "absent.gguf"):
+        with pytest.raises(BadInput) as caught:
+            choose_embedder(Settings(embed_model=str(path)))
+        assert caught.value.param == "embed_model"
+
+
+def test_the_model_for_vectors_is_not_taken_to_chat(tmp_path: Path, random_model: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    vectors, chats = models / "vectors.gguf", models / "chats.gguf"
+    for name, age_s in ((vectors, 0), (chats, 60)):
+        name.write_bytes(random_model.read_bytes())
+        os.utime(name, (1_000_000 - age_s, 1_000_000 - age_s))
+
+    assert choose_model(Settings(data=tmp_path)).path == vectors  # the newest
+    assert choose_model(Settings(data=tmp_path, embed_model=str(vectors))).path == chats
