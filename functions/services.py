@@ -19,11 +19,11 @@ from functions.chat.jobs import Jobs, bring_to_its_end
 from functions.chat.messages import RunJob
 from functions.chat.prewarm import Prewarmer
 from functions.chat.quotas import Quotas
+from functions.chat.rails import Guards, Rails
 from functions.chat.runs import Runs
 from functions.chat.turn import Turns
 from functions.errors import BadInput
-from functions.guardrails.policy import Policy, load_policy
-from functions.guardrails.validators import InputGuard, build_input_guard
+from functions.guardrails.policy import load_policy
 from functions.inference.gateway import Gateway
 from functions.inference.nodes import Node
 from functions.ports import (
@@ -55,8 +55,6 @@ class Services:
     prewarmer: Prewarmer
     quotas: Quotas
     books: Books
-    policy: Policy
-    guard: InputGuard
     secret_key: bytes
 
 
@@ -85,14 +83,14 @@ def _adapter(url: str, create: bool) -> Awaitable[Store]:
 @asynccontextmanager
 async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[Services]:
     secret_key = settings.secret_key.encode() or secrets.token_bytes(32)
-    policy, guard = await asyncio.to_thread(_rails, settings.policy, secret_key)
+    guards = await asyncio.to_thread(lambda: Guards.of(load_policy(settings.policy), key=secret_key))
     store = await open_store(settings.store_url)
     gateway = Gateway(
         nodes, registry=store, ledger=store, fallbacks=settings.fallbacks, node_key=settings.node_key, clock=_clock
     )
     try:
         await gateway.open()
-        services = _compose(settings, store, gateway, policy, guard, secret_key)
+        services = _compose(settings, store, gateway, guards, secret_key)
         try:
             yield services
         finally:
@@ -102,15 +100,12 @@ async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[
         await store.close()
 
 
-def _rails(path: Path | None, key: bytes) -> tuple[Policy, InputGuard]:
-    """Blocks for a second: it imports guardrails-ai."""
-    policy = load_policy(path)
-    return policy, build_input_guard(policy, key=key)
+def rails_of(settings: Settings, gateway: Gateway, guards: Guards, secret_key: bytes) -> Rails:
+    # Hidden is what the operator says; what users write into their chats is theirs to read.
+    return Rails(guards, gateway, key=secret_key, hidden=(settings.system_prompt,))
 
 
-def _compose(
-    settings: Settings, store: Store, gateway: Gateway, policy: Policy, guard: InputGuard, secret_key: bytes
-) -> Services:
+def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards, secret_key: bytes) -> Services:
     durable_beat = BEAT_SECONDS if settings.store_url.startswith("sqlite") else CHECKPOINT_SECONDS
     beat_s = settings.checkpoint_ms / 1000 if settings.checkpoint_ms is not None else durable_beat
     runs = Runs(
@@ -131,9 +126,7 @@ def _compose(
         store=store,
         runs=runs,
         gateway=gateway,
-        guard=guard,
-        policy=policy,
-        digest_key=secret_key,
+        rails=rails_of(settings, gateway, guards, secret_key),
         system_prompt=settings.system_prompt,
         quotas=quotas,
         books=books,
@@ -141,7 +134,7 @@ def _compose(
     )
     prewarmer = Prewarmer(store, gateway, _clock, usd_per_day=settings.prewarm_usd_per_day)
     jobs = Jobs(store, _clock, int(1000 * settings.lease_seconds), {RunJob: bring_to_its_end(store, runs, turns)})
-    return Services(settings, store, gateway, runs, turns, jobs, prewarmer, quotas, books, policy, guard, secret_key)
+    return Services(settings, store, gateway, runs, turns, jobs, prewarmer, quotas, books, secret_key)
 
 
 def _clock() -> int:

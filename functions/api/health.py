@@ -32,6 +32,6 @@ async def status(who: CurrentPrincipal, services: CurrentServices) -> Response:
             "auth": services.settings.auth,
             "models": models,
             "default_model": models[0].id if models else None,
-            "policy": services.policy.version,
+            "policy": services.turns.rails.policy.version,
         }
     )

@@ -25,6 +25,7 @@ from functions.chat.messages import (
     Usage,
     Verdict,
 )
+from functions.chat.rails import Rails
 
 Ending = Literal["completed", "stopped"] | Problem
 
@@ -35,11 +36,13 @@ class Progress:
 
     accepted_ms: int
     began_ms: int
+    rails: Rails  # that the run began with, in this process
     wake_ms: int = 0
     ttft_ms: int = 0
     is_flowing: bool = False  # text comes
     finish_reason: str = "stop"
     refusal: str | None = None  # what stands in the answer's place
+    cut_off: str | None = None  # what an earlier worker's rails have ended the answer with
     is_withdrawn: bool = False  # it takes the place of text that was shown
     usage: Usage | None = None
     generated: int = 0  # delta frames: stands in for the count of tokens when the node could not say

@@ -18,7 +18,6 @@ next window, before anything more is shown. When its body ends, for whatever rea
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,10 +28,8 @@ from functions.chat.moderator import Moderator
 from functions.chat.runs import RunLog
 from functions.guardrails.policy import Language
 from functions.guardrails.stream import language_of
+from functions.guardrails.windows import SENTENCE_END
 from functions.inference.gateway import Waiting
-
-# Where a reader would pause. A list's "1." is one too: what is judged by and by need not be good prose.
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’»)\]]*\s|[。！？][\"”’」』）]*|\n\n")
 
 _WIRE = ("role", "type", "id", "tool_call_id")
 
@@ -73,8 +70,18 @@ def strings_in(value: Any) -> Iterator[str]:  # JSON
 
 
 def refusal_in(verdicts: Sequence[Verdict]) -> str | None:
-    """What a guard model has said no with."""
-    return next((v.message for v in verdicts if v.rail.startswith("moderation") and v.action == "blocked"), None)
+    """What a guard model has said no with: it stands in the answer's place."""
+    return next((v.message for v in verdicts if _is_guards(v) and v.action == "blocked"), None)
+
+
+def cut_off_in(verdicts: Sequence[Verdict]) -> str | None:
+    """What another rail has cut the answer off with: it stands after what was shown."""
+    said = (v.message for v in verdicts if v.stage == "output" and not _is_guards(v) and v.action == "blocked")
+    return next(said, None)
+
+
+def _is_guards(verdict: Verdict) -> bool:
+    return verdict.rail.startswith("moderation")
 
 
 class Gate:
@@ -195,7 +202,7 @@ class Gate:
     def _window_end(self) -> int | None:
         if len(self._text) - self._judged >= self._rules.window_chars:
             return len(self._text)
-        ends = [found.end() for found in _SENTENCE_END.finditer(self._text, self._judged)]
+        ends = [found.end() for found in SENTENCE_END.finditer(self._text, self._judged)]
         return ends[-1] if ends else None
 
     def _seam(self) -> int:

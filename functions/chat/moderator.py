@@ -4,9 +4,9 @@
     verdict = await moderator.judge("output", [text], …)   # None: nothing to note
 
 Promises: a verdict always comes, within `timeout_ms` of the policy, a start of the guard not counted; when the guard
-cannot be reached, hangs, or says something else, it is what the rail's `fail` says. A text's windows are asked about at once: vLLM makes one batch of
-them. A guard that sleeps is waited for like any model, unless the policy lets pass what was not judged. No text and no
-word of the guard's is logged or kept; its time on GPUs is in `uses`, as any other.
+cannot be reached, hangs, or says something else, it is what the rail's `fail` says. A text's windows are asked about at
+once: vLLM makes one batch of them. A guard that sleeps is waited for like any model, unless the policy lets pass what
+was not judged. No text and no word of the guard's is logged or kept; its time on GPUs is in `uses`, as any other.
 
 What a guard model is asked and what its answers mean is `guardrails/moderation.py`'s.
 """

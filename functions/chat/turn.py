@@ -18,7 +18,7 @@ import msgspec
 from functions.chat import context, opening
 from functions.chat.books import Books
 from functions.chat.closing import Ending, Progress, closed
-from functions.chat.guarded import Asked, Gate, refusal_in, strings_in
+from functions.chat.guarded import Asked, Gate, cut_off_in, refusal_in, strings_in
 from functions.chat.messages import (
     TERMINAL,
     Chat,
@@ -34,11 +34,11 @@ from functions.chat.moderator import Moderator, stays
 from functions.chat.opening import TurnRequest
 from functions.chat.prompts import Prompts
 from functions.chat.quotas import Quotas
+from functions.chat.rails import Rails, tell
 from functions.chat.runs import RunLog, Runs
 from functions.errors import BadInput, Fenced, NotFound, ParleyError, UpstreamError
-from functions.guardrails.policy import Policy
-from functions.guardrails.stream import JsonResult, OutputFilter, check_json
-from functions.guardrails.validators import InputGuard, InputResult
+from functions.guardrails.validators import InputResult
+from functions.guardrails.windows import OutgoingRails
 from functions.inference.gateway import End, Gateway, ModelInfo, Token, Waiting
 from functions.ports import ChatStore
 from functions.settings import RUN_SECONDS
@@ -47,7 +47,6 @@ from functions.telemetry import log, log_fault
 MAX_CLAIMS = 5  # a run that has killed this many workers is given up
 CONTINUATIONS = 2  # of an answer whose node died in the middle
 BROKEN_OFF = ("model_error", "model_timeout")
-GUARD_IN_THREAD_CHARS = 2000  # below, the check is faster than the hop to a thread
 
 
 class Turns:
@@ -59,20 +58,16 @@ class Turns:
         store: ChatStore,
         runs: Runs,
         gateway: Gateway,
-        guard: InputGuard,
-        policy: Policy,
-        digest_key: bytes,
+        rails: Rails,
         system_prompt: str,
         quotas: Quotas,
         books: Books,
         context_policy: context.ContextPolicy,
     ) -> None:
         self._store, self._runs, self._gateway = store, runs, gateway
-        self._guard, self._policy, self._digest_key = guard, policy, digest_key
+        self.rails = rails  # of the runs that begin now; replaced when the policy is
         self._prompts = Prompts(store, gateway, system_prompt, context_policy)
         self._quotas, self._books = quotas, books
-        self._moderator = Moderator.of(policy, gateway, key=digest_key)
-        self._hidden = (system_prompt,)  # the operator's; what users write into their chats is theirs to read
         self._resuming: set[str] = set()
         runs.takeover = self.resume
 
@@ -122,9 +117,9 @@ class Turns:
     async def _begin(
         self, owner: str, request: TurnRequest, chat: Chat | None, model: str, reserved: int
     ) -> tuple[Run, bool]:
-        question = await self._question(owner, request, chat)
-        checked, prompt = await self._check_input(request, question)
-        extra = self._check_rest(request.sampling.extra)
+        rails, question = self.rails, await self._question(owner, request, chat)
+        checked, prompt = await self._check_input(rails, owner, request, question)
+        extra = rails.check_rest(request.sampling.extra)
         checked = InputResult(checked.text, checked.blocked or extra.blocked, (*extra.verdicts, *checked.verdicts))
         now = self._now()
         run = Run(
@@ -163,6 +158,7 @@ class Turns:
         if is_new and stored.status == "running":
             self._runs.start(stored, turn.events, self._answer)
         if is_new:
+            tell(stored.id, stored.verdicts)
             log("run.accepted", run=stored.id, chat=stored.chat_id, model=model, status=stored.status)
         return stored, is_new
 
@@ -189,16 +185,16 @@ class Turns:
         )
 
     async def _check_input(
-        self, request: TurnRequest, question: Message | None
+        self, rails: Rails, owner: str, request: TurnRequest, question: Message | None
     ) -> tuple[InputResult, tuple[dict[str, Any], ...] | None]:
         """The input rails, on everything that the caller wrote. With a prompt, on each of its messages."""
         if question is not None:
-            return await self._check(question.content), None
+            return await rails.check(question.content, of=owner), None
         verdicts: list[Verdict] = []
         prompt = []
         for message in request.prompt or ():
-            said = await self._check(message.get("content") or "")
-            rest = self._check_rest({k: v for k, v in message.items() if k not in ("role", "content")})
+            said = await rails.check(message.get("content") or "", of=owner)
+            rest = rails.check_rest({k: v for k, v in message.items() if k not in ("role", "content")})
             verdicts += (*said.verdicts, *rest.verdicts)
             if said.blocked or rest.blocked:
                 return InputResult("", True, tuple(verdicts)), None  # nothing of it is kept
@@ -206,22 +202,14 @@ class Turns:
             prompt.append({"role": message["role"], **content, **rest.value})
         return InputResult(text="", blocked=False, verdicts=tuple(verdicts)), tuple(prompt)
 
-    def _check_rest(self, value: dict[str, Any]) -> JsonResult:
-        """The input rails on what is no message's text and reaches the node all the same: names, tools, schemas."""
-        return check_json(self._policy, value, stage="input", key=self._digest_key)
-
     async def admit(self, text: str, param: str) -> str:
         """A text that will stand in prompts without being a message (system prompt, instructions), after the input
         rails. Raises BadInput when one of them blocks it."""
-        result = await self._check(text)
+        result = await self.rails.check(text)
+        tell(None, result.verdicts)
         if result.blocked:
             raise BadInput(result.verdicts[-1].message, code="content_filter", param=param)
         return result.text
-
-    async def _check(self, text: str) -> InputResult:
-        if len(text) < GUARD_IN_THREAD_CHARS:
-            return self._guard.check(text)
-        return await asyncio.to_thread(self._guard.check, text)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._runs.clock() / 1000, UTC)
@@ -267,7 +255,8 @@ class Turns:
         run = run_log.run
         now = self._runs.clock()
         accepted = int(run.created_at.timestamp() * 1000)
-        progress = Progress(accepted_ms=accepted, began_ms=now, verdicts=opening.verdicts_in(run_log.events))
+        verdicts = opening.verdicts_in(run_log.events)
+        progress = Progress(accepted_ms=accepted, began_ms=now, rails=self.rails, verdicts=verdicts)
         progress.refusal = refusal_in(progress.verdicts)  # an earlier worker had it, and no time to end the run
         ending: Ending = "completed"
         try:
@@ -276,7 +265,9 @@ class Turns:
             if run.epoch > MAX_CLAIMS:
                 raise UpstreamError("The answer was interrupted too often; please try again.", code="gave_up")
             async with asyncio.timeout(max(0.0, RUN_SECONDS - (now - accepted) / 1000)):  # takeovers included
-                if progress.refusal is None:
+                if (cut_off := cut_off_in(verdicts)) is not None:
+                    progress.cut_off = cut_off
+                elif progress.refusal is None:
                     await self._generate(run_log, progress)
         except asyncio.CancelledError:
             if run_log.closed or not run_log.stopping:
@@ -299,7 +290,7 @@ class Turns:
     async def _last_word(self, run_log: RunLog, progress: Progress, ending: Ending) -> Ending:
         """The guard model's: also an answer that was stopped or broke off is judged as far as it was shown. What it
         refuses is taken back; where nothing was shown, the refusal is the answer."""
-        if ending != "completed" and progress.refusal is None:
+        if (ending != "completed" or progress.cut_off is not None) and progress.refusal is None:
             try:
                 await self._last_look(run_log, progress)
             except asyncio.CancelledError:
@@ -308,6 +299,8 @@ class Turns:
         if progress.gate is not None and progress.gate.refusal is not None:
             progress.refusal = progress.gate.refusal
         if progress.refusal is None:
+            if progress.cut_off is not None and ending == "completed":
+                self._cut_off(run_log, progress.cut_off, progress)
             return ending
         progress.finish_reason = "content_filter"
         if not run_log.has_shown:
@@ -317,11 +310,11 @@ class Turns:
         return "completed"
 
     async def _last_look(self, run_log: RunLog, progress: Progress) -> None:
-        if progress.gate is None and self._moderator is not None and run_log.written():
+        if progress.gate is None and progress.rails.moderator is not None and run_log.written():
             # Taken over only to be ended: another worker showed this text, and its judgements went with it.
             with suppress(NotFound):  # the chat was deleted: nobody is left to see it
                 asked = await self._prompts.asked(run_log.run)
-                progress.gate = self._gate(self._moderator, run_log, asked, progress)
+                progress.gate = self._gate(progress.rails.moderator, run_log, asked, progress)
         if progress.gate is not None:
             await progress.gate.last_look()
 
@@ -348,12 +341,10 @@ class Turns:
         prefix = run_log.written()
         prompt = await self._prompts.of(run_log.run)
         asked, progress.left_out = prompt.asked, prompt.left_out
-        rails = OutputFilter(
-            self._policy, prior=prefix, hidden=self._hidden, key=self._digest_key, language=asked.language
-        )
+        rails = progress.rails.outgoing(prefix, asked.language)
         progress.railed = 0
-        if self._moderator is not None and progress.gate is None:
-            progress.gate = self._gate(self._moderator, run_log, asked, progress)
+        if progress.rails.moderator is not None and progress.gate is None:
+            progress.gate = self._gate(progress.rails.moderator, run_log, asked, progress)
         gate = progress.gate
         async with gate.watching() if gate is not None else nullcontext():
             end = await self._read(run_log, rails, prompt.messages, prefix, progress)
@@ -361,15 +352,20 @@ class Turns:
             if gate is not None and not await gate.finish(list(strings_in(calls))):
                 return
             if rails.blocked:
-                run_log.add_text(("\n\n" if run_log.written() else "") + rails.refusal, 0)
-                progress.finish_reason = "content_filter"
+                self._cut_off(run_log, rails.refusal, progress)
             elif calls:
                 run_log.add(ToolCalls(calls=calls))
+
+    def _cut_off(self, run_log: RunLog, refusal: str, progress: Progress) -> None:
+        """A rail has cut the answer off; an earlier worker may have said so already."""
+        progress.finish_reason = "content_filter"
+        if not run_log.written().endswith(refusal):
+            run_log.add_text(("\n\n" if run_log.written() else "") + refusal, 0)
 
     async def _read(
         self,
         run_log: RunLog,
-        rails: OutputFilter,
+        rails: OutgoingRails,
         prompt: Sequence[dict[str, Any]],
         prefix: str,
         progress: Progress,
@@ -392,7 +388,7 @@ class Turns:
                     case Token(text=text, count=count):
                         if not progress.is_flowing:
                             self._first_token(run_log, progress, waited_from)
-                        self._show(run_log, rails, push, rails.push(text), count, progress)
+                        self._show(run_log, rails, push, await rails.push(text), count, progress)
                         if rails.blocked:
                             return None
                     case Waiting():
@@ -400,7 +396,7 @@ class Turns:
                         run_log.add(self._status(item, progress))
                     case End():
                         progress.finish_reason, progress.usage = item.finish_reason, item.usage
-                        self._show(run_log, rails, push, rails.finish(), 0, progress)
+                        self._show(run_log, rails, push, await rails.finish(), 0, progress)
                         return item
                     case _:
                         assert_never(item)
@@ -442,11 +438,12 @@ class Turns:
     def _note(self, run_log: RunLog, verdict: Verdict, progress: Progress) -> None:
         progress.verdicts.append(verdict)
         run_log.add(opening.acted(verdict))
+        tell(run_log.run.id, [verdict])
 
     def _show(
         self,
         run_log: RunLog,
-        rails: OutputFilter,
+        rails: OutgoingRails,
         push: Callable[[str, int], None],
         text: str,
         count: int,
@@ -465,7 +462,7 @@ class Turns:
         """Tool calls leave whole, after the rails have seen the arguments; none where one of them is blocked."""
         if not end.tool_calls:
             return ()
-        checked = check_json(self._policy, list(end.tool_calls), hidden=self._hidden, key=self._digest_key)
+        checked = progress.rails.check_calls(list(end.tool_calls))
         for verdict in checked.verdicts:
             self._note(run_log, verdict, progress)
         if checked.blocked:
