@@ -14,6 +14,7 @@ import sys
 import webbrowser
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
-from functions import operate, telemetry, webbuild
+from functions import operate, telemetry, users, webbuild
 from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
@@ -35,6 +36,7 @@ from functions.inference.pricing import usd_per_second
 from functions.services import Services, open_services, open_store
 from functions.settings import Settings, has_display
 from functions.workers.embedded import working
+from functions.workers.policy_file import following
 
 console = Console(stderr=True, highlight=False)
 SHUTDOWN_SECONDS = 5
@@ -62,7 +64,7 @@ def cli() -> None:
     """Parley: your own private ChatGPT on serverless GPUs."""
 
 
-for command in (operate.node, operate.status, operate.cost, evaluate.command):
+for command in (operate.node, operate.status, operate.cost, users.users, evaluate.command):
     cli.add_command(command)
 
 
@@ -160,6 +162,7 @@ async def _serve(
         _nodes(settings, choices) as nodes,
         open_services(settings, nodes) as services,
         working(services),
+        following(services, partial(console.print, markup=False, soft_wrap=True)),
     ):
         config = uvicorn.Config(
             create_app(lambda: nullcontext(services), web),
