@@ -11,8 +11,8 @@ import httpx
 
 from functions.inference.nodes import Node
 from functions.settings import Settings
-from tests.house import Event, House, Serving
-from tests.scripted_guard import ScriptedGuard
+from tests.house import Event, House, Listener, Serving
+from tests.scripted_guard import BAD, ScriptedGuard
 from tests.simulated import Scenario, SimulatedEngine
 
 BOTH = 'input = "block"\noutput = "block"\ntimeout_ms = 20000\n'
@@ -21,6 +21,11 @@ OUTPUT = 'output = "block"\ntimeout_ms = 20000\n'
 HOLD = OUTPUT + 'later_windows = "hold"\n'
 REFUSAL = "This did not pass the safety check."
 UNJUDGED = "The safety check could not be made. Try again in a moment."
+
+FIRST = "Once there was a kettle. "
+SECOND = f"In it was {BAD}, stirred. "
+THIRD = "It boiled all night long."
+BLOCKED = [("output", "blocked", "moderation.violence")]
 
 
 @dataclass
@@ -73,3 +78,17 @@ def verdicts(events: list[Event]) -> list[tuple[str, str, str]]:
 async def stored(house: House, chat_id: str) -> list[dict[str, Any]]:
     answer = await house.http.get(f"/chat/{chat_id}")
     return list(answer.json()["messages"])
+
+
+def on(engine: SimulatedEngine, before_token: int) -> None:
+    """The held streams go on, to there."""
+    engine.gate.release()
+    engine.gate.hold(before_token)
+
+
+async def shown(listener: Listener, text: str) -> str:
+    """Read until the answer has this in it."""
+    so_far = ""
+    while text not in so_far:
+        so_far += (await listener.until("delta")).data["text"]
+    return so_far

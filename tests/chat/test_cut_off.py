@@ -1,6 +1,6 @@
 """An answer that a rail has cut off stays so: a worker that takes the run over says no more than the refusal."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,6 @@ RULES = '[output.banned_terms]\naction = "block"\n\n[banned_terms]\nterms = ["xy
 CUT_OFF = "This contains a term that is not allowed here."
 FIRST = "It is four, I am quite sure of that. "
 TEXT = FIRST + "Say xyzzy. And there is more to say."
-
-
-@pytest.fixture
-async def guard() -> AsyncIterator[ScriptedGuard]:
-    async with ScriptedGuard() as running:
-        yield running
 
 
 def blocked(events: list[Event]) -> list[str]:

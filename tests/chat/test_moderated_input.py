@@ -1,7 +1,6 @@
 """A guard model judges the question while the answering model reads it: nothing is shown before it has passed."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -16,12 +15,6 @@ from tests.chat.moderated import BOTH, INPUT, REFUSAL, UNJUDGED, moderated, stor
 from tests.house import open_house, parse_events, text_of
 from tests.scripted_guard import BAD, BROKEN, ENDLESS, GARBLED, ODD, SILENT, ScriptedGuard
 from tests.simulated import Scenario
-
-
-@pytest.fixture
-async def guard() -> AsyncIterator[ScriptedGuard]:
-    async with ScriptedGuard() as running:
-        yield running
 
 
 async def test_the_model_works_while_the_question_is_judged_and_nothing_is_shown_before(

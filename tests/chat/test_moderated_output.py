@@ -1,46 +1,31 @@
 """A guard model judges the answer: the first window before anything is shown, later ones as the policy says, the whole
-at its end; and what it refuses does not stand, whatever happens to the run."""
+at its end."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import openai
 import pytest
 
 from functions.chat.messages import new_id
-from functions.errors import StoreUnavailable
-from tests.chat.moderated import BOTH, HOLD, OUTPUT, REFUSAL, UNJUDGED, moderated, stored, verdicts
-from tests.house import Listener, parse_events, text_of
+from tests.chat.moderated import (
+    BLOCKED,
+    BOTH,
+    FIRST,
+    HOLD,
+    OUTPUT,
+    REFUSAL,
+    SECOND,
+    THIRD,
+    UNJUDGED,
+    moderated,
+    on,
+    shown,
+    stored,
+    verdicts,
+)
+from tests.house import parse_events, text_of
 from tests.scripted_guard import BAD, BROKEN, GARBLED, ODD, SILENT, ScriptedGuard
-from tests.simulated import Scenario, SimulatedEngine, answer_of
-
-FIRST = "Once there was a kettle. "
-SECOND = f"In it was {BAD}, stirred. "
-THIRD = "It boiled all night long."
-BLOCKED = [("output", "blocked", "moderation.violence")]
-
-
-@pytest.fixture
-async def guard() -> AsyncIterator[ScriptedGuard]:
-    async with ScriptedGuard() as running:
-        yield running
-
-
-def on(engine: SimulatedEngine, before_token: int) -> None:
-    """The held streams go on, to there."""
-    engine.gate.release()
-    engine.gate.hold(before_token)
-
-
-async def shown(listener: Listener, text: str) -> str:
-    """Read until the answer has this in it."""
-    so_far = ""
-    while text not in so_far:
-        so_far += (await listener.until("delta")).data["text"]
-    return so_far
-
+from tests.simulated import Scenario
 
 # -- before anything is shown --------------------------------------------------------------------------------------
 
@@ -274,241 +259,6 @@ async def test_no_verdict_on_an_answer_counts_as_the_policy_says(
     assert text_of(events) == (UNJUDGED if fail == "closed" else text)
 
 
-# -- whatever happens to the run -----------------------------------------------------------------------------------
-
-
-async def test_a_stop_keeps_what_was_shown_and_leaves_nobody_asking(guard: ScriptedGuard, tmp_path: Path) -> None:
-    async with moderated(tmp_path, guard, FIRST + THIRD * 20, HOLD) as house:
-        chat = await house.open_chat()
-        house.engine.gate.hold(len(FIRST) + 4)
-        async with house.saying(chat, "Tell me a story.") as listener:
-            await shown(listener, FIRST)
-            await house.http.delete(f"/runs/{listener.run_id}")
-            events = await listener.rest()
-        await house.engine.until(aborted=1, open=0)
-
-    assert events[-1].name == "stopped"
-    assert events[-1].data["message"]["content"] == FIRST
-
-
-async def test_a_stop_does_not_save_what_was_shown_from_its_verdict(guard: ScriptedGuard, tmp_path: Path) -> None:
-    async with moderated(tmp_path, guard, FIRST + SECOND + THIRD, OUTPUT) as house:
-        chat = await house.open_chat()
-        house.engine.gate.hold(len(FIRST))
-        async with house.saying(chat, "Tell me a story.") as listener:
-            await shown(listener, FIRST)
-            guard.hold()
-            on(house.engine, len(FIRST + SECOND))
-            await shown(listener, "stirred. ")
-            stopping = asyncio.create_task(house.http.delete(f"/runs/{listener.run_id}"))
-            await guard.until(lambda: guard.aborted == 1)
-            guard.release()
-            events = await listener.rest()
-            await stopping
-        answer = (await stored(house, chat))[-1]
-
-    assert answer["content"] == REFUSAL
-    assert (events[-1].name, events[-1].data["finish_reason"]) == ("done", "content_filter")
-
-
-async def test_a_node_that_dies_under_held_text_is_asked_again_from_the_start(
-    guard: ScriptedGuard, tmp_path: Path
-) -> None:
-    dying, well = (Scenario(echo=True, tokens=40, fault=fault, fault_at=12) for fault in ("cut", "none"))
-    async with moderated(tmp_path, guard, rules=BOTH, scenario=dying) as house:
-        chat = await house.open_chat()
-        house.engine.gate.hold(12)
-        async with house.saying(chat, "Tell me a story.") as listener:
-            await house.engine.gate.reached()
-            house.engine.scenario = well
-            house.engine.gate.release()
-            events = await listener.rest()
-        whole = answer_of(house.engine.stats.requests[0]["messages"], 40)
-
-    assert len(house.engine.stats.requests) == 2
-    assert text_of(events) == events[-1].data["message"]["content"] == whole
-
-
-async def test_an_answer_that_breaks_off_is_judged_as_far_as_it_was_shown(tmp_path: Path) -> None:
-    text = "Take the kettle. " + "Wait for the moon. " * 20 + "Add the toad. And then"
-    async with (
-        ScriptedGuard(together=("kettle", "toad")) as guard,
-        moderated(tmp_path, guard, text, OUTPUT + "window_chars = 40\n") as house,
-    ):
-        chat = await house.open_chat()
-        house.engine.gate.hold(17)
-        async with house.saying(chat, "Tell me a story.") as listener:
-            await shown(listener, "kettle. ")
-            on(house.engine, 300)
-            await guard.until(lambda: len(guard.asked) == 2)
-            on(house.engine, len(text) - 4)
-            await shown(listener, "toad. ")
-            await house.engine.stop()
-            events = await listener.rest()
-        answer = (await stored(house, chat))[-1]
-
-    assert (answer["content"], answer["finish_reason"]) == (REFUSAL, "content_filter")
-    assert events[-1].name == "done"
-    assert guard.judged[-1].startswith("Take the kettle.")
-
-
-async def test_a_reader_that_comes_back_sees_the_verdict_and_the_refusal(guard: ScriptedGuard, tmp_path: Path) -> None:
-    async with moderated(tmp_path, guard, SECOND + THIRD, OUTPUT) as house:
-        chat = await house.open_chat()
-        events = await house.say(chat, "Tell me a story.")
-        run_id = events[0].data["run_id"]
-        for after in range(len(events)):
-            rest = (await house.http.get(f"/runs/{run_id}/events", params={"last_event_id": str(after)})).text
-            assert parse_events(rest) == events[after:]
-
-
-async def test_a_worker_that_takes_over_judges_what_is_shown_before_it_shows_more(
-    guard: ScriptedGuard, tmp_path: Path
-) -> None:
-    async with moderated(tmp_path, guard, FIRST + SECOND + THIRD, OUTPUT) as house:
-        chat = await house.open_chat()
-        house.engine.gate.hold(len(FIRST))
-        async with house.saying(chat, "Tell me a story.") as listener:
-            await shown(listener, FIRST)
-            guard.hold()
-            on(house.engine, len(FIRST + SECOND))
-            await shown(listener, "stirred. ")
-            assert house.lose_leases
-            house.lose_leases()
-            guard.release()
-            house.engine.gate.release()
-            events = await listener.rest()
-        answer = (await stored(house, chat))[-1]
-
-    assert guard.judged[-1].startswith(FIRST + SECOND)
-    assert text_of(events) == ""
-    assert answer["content"] == REFUSAL
-
-
-async def test_a_worker_that_takes_over_holds_the_rest_until_it_has_passed(
-    guard: ScriptedGuard, tmp_path: Path
-) -> None:
-    text = FIRST + "The moon rose. " + THIRD
-    async with moderated(tmp_path, guard, text, BOTH) as house:
-        chat = await house.open_chat()
-        house.engine.gate.hold(len(FIRST))
-        async with house.saying(chat, "Tell me a story.") as listener:
-            begun = await shown(listener, FIRST)
-            guard.hold()
-            assert house.lose_leases
-            house.lose_leases()
-            house.engine.gate.release()
-            await house.engine.until(finished=1)
-            await guard.until(lambda: guard.open == 1)
-            guard.release()
-            events = await listener.rest()
-
-    assert begun + text_of(events) == events[-1].data["message"]["content"] == text
-    assert guard.judged.count("Tell me a story.") == 1, "what is shown had been asked by a question that passed"
-    assert guard.judged[-1] == text
-
-
-async def test_a_worker_that_takes_over_after_the_verdict_asks_nobody_again(
-    guard: ScriptedGuard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with moderated(tmp_path, guard, FIRST + SECOND + THIRD, HOLD) as house:
-        finish, refusals = house.services.store.finish_run, []
-
-        async def finish_late(*args: Any, **how: Any) -> None:
-            if not refusals:
-                refusals.append(args)
-                raise StoreUnavailable("not now")
-            await finish(*args, **how)
-
-        monkeypatch.setattr(house.services.store, "finish_run", finish_late)
-        chat = await house.open_chat()
-        house.engine.gate.hold(len(FIRST))
-        async with house.saying(chat, "Tell me a story.") as listener:
-            await shown(listener, FIRST)
-            house.engine.gate.release()
-            events = await listener.rest()
-        answer = (await stored(house, chat))[-1]
-
-    assert len(refusals) == 1
-    assert len(house.engine.stats.requests) == 1
-    assert verdicts(events) == BLOCKED
-    assert text_of(events) == ""
-    assert (answer["content"], answer["finish_reason"]) == (REFUSAL, "content_filter")
-
-
-# -- the compatible API --------------------------------------------------------------------------------------------
-
-
-def asking(house: Any) -> tuple[openai.AsyncOpenAI, dict[str, Any]]:
-    client = openai.AsyncOpenAI(base_url=f"{house.url}/v1", api_key="local", max_retries=0)
-    return client, {"model": "sim", "messages": [{"role": "user", "content": "Tell me a story."}]}
-
-
-async def test_a_compatible_answer_that_is_refused_is_a_refusal(guard: ScriptedGuard, tmp_path: Path) -> None:
-    async with moderated(tmp_path, guard, FIRST + SECOND + THIRD, BOTH) as house:
-        client, body = asking(house)
-        async with client:
-            answer = await client.chat.completions.create(**body)
-
-    assert answer.choices[0].message.content == REFUSAL
-    assert answer.choices[0].finish_reason == "content_filter"
-
-
-async def test_a_compatible_stream_says_content_filter_when_the_first_window_is_refused(
-    guard: ScriptedGuard, tmp_path: Path
-) -> None:
-    async with moderated(tmp_path, guard, SECOND + THIRD, BOTH) as house:
-        client, body = asking(house)
-        async with client:
-            chunks = [chunk async for chunk in await client.chat.completions.create(**body, stream=True)]
-
-    assert "".join(c.choices[0].delta.content or "" for c in chunks) == REFUSAL
-    assert chunks[-1].choices[0].finish_reason == "content_filter"
-
-
-async def test_a_compatible_stream_that_is_taken_back_ends_with_content_filter_and_no_more_text(
-    guard: ScriptedGuard, tmp_path: Path
-) -> None:
-    async with moderated(tmp_path, guard, FIRST + SECOND + THIRD, HOLD) as house:
-        client, body = asking(house)
-        house.engine.gate.hold(len(FIRST))
-        async with client:
-            stream = await client.chat.completions.create(**body, stream=True)
-            text, reason = "", None
-            async for chunk in stream:
-                text += chunk.choices[0].delta.content or ""
-                reason = chunk.choices[0].finish_reason
-                if text:
-                    house.engine.gate.release()
-
-    assert (text, reason) == (FIRST, "content_filter")
-
-
-async def test_everything_that_a_compatible_caller_wrote_is_judged(guard: ScriptedGuard, tmp_path: Path) -> None:
-    places: list[dict[str, Any]] = [
-        {"messages": [{"role": "system", "content": BAD}, {"role": "user", "content": "hello"}]},
-        {"messages": [{"role": "user", "content": BAD}, {"role": "assistant", "content": "no"}, _user("hello")]},
-        {"messages": [_user("hello")], "tools": [_tool(BAD)]},
-        {"messages": [_user("hello"), {"role": "tool", "content": BAD, "tool_call_id": "call_1"}]},
-    ]
-    async with moderated(tmp_path, guard, "It is four.", BOTH) as house:
-        for place in places:
-            answer = await house.http.post("/v1/chat/completions", json={"model": "sim", **place})
-            assert answer.json()["choices"][0]["finish_reason"] == "content_filter", place
-        fine = await house.http.post("/v1/chat/completions", json={"model": "sim", "messages": [_user("hello")]})
-
-    assert fine.json()["choices"][0]["message"]["content"] == "It is four."
-
-
-def _user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
-
-
-def _tool(description: str) -> dict[str, Any]:
-    function = {"name": "brew", "description": description, "parameters": {"type": "object", "properties": {}}}
-    return {"type": "function", "function": function}
-
-
 # -- whatever the timing -------------------------------------------------------------------------------------------
 
 
@@ -536,13 +286,3 @@ async def test_whatever_the_timing_no_refused_word_of_a_first_window_reaches_a_r
         assert text_of(events) == REFUSAL
         assert events[-1].data["finish_reason"] == "content_filter"
         assert "In it was" not in answer.text
-
-
-async def test_an_operators_chat_never_goes_to_the_guard(guard: ScriptedGuard, tmp_path: Path) -> None:
-    async with moderated(tmp_path, guard, "It is four.", BOTH) as house:
-        models = [model["id"] for model in (await house.http.get("/v1/models")).json()["data"]]
-        refused = await house.http.post("/v1/chat/completions", json={"model": "guard", "messages": [_user("hello")]})
-
-    assert models == ["sim"]
-    assert refused.status_code == 404
-    assert guard.asked == []

@@ -1,7 +1,6 @@
 """What a late verdict takes back is gone: from the page, from the chat, and from the log that a reader replays."""
 
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,9 @@ import pytest
 
 from functions.adapters.sqlite_runs import _withdraw
 from functions.errors import StoreUnavailable
-from tests.chat.moderated import OUTPUT, REFUSAL, GuardedHouse, moderated, stored
+from tests.chat.moderated import FIRST, OUTPUT, REFUSAL, SECOND, THIRD, GuardedHouse, moderated, stored
 from tests.house import Event, Listener, parse_events, text_of
 from tests.scripted_guard import BAD, ScriptedGuard
-
-FIRST = "Once there was a kettle. "
-SECOND = f"In it was {BAD}, stirred. "
-THIRD = "It boiled all night long."
-
-
-@pytest.fixture
-async def guard() -> AsyncIterator[ScriptedGuard]:
-    async with ScriptedGuard() as running:
-        yield running
 
 
 async def shown_and_held(house: GuardedHouse, guard: ScriptedGuard, listener: Listener) -> str:
