@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
-from functions import operate, telemetry, webbuild
+from functions import operate, telemetry, users, webbuild
 from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
@@ -64,7 +64,7 @@ def cli() -> None:
     """Parley: your own private ChatGPT on serverless GPUs."""
 
 
-for command in (operate.node, operate.status, operate.cost, evaluate.command):
+for command in (operate.node, operate.status, operate.cost, users.users, evaluate.command):
     cli.add_command(command)
 
 

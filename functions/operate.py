@@ -382,7 +382,7 @@ def cost(since: str, by: str, data: Path | None, as_json: bool) -> None:
     """What the whole house has spent on GPUs, from the store that PARLEY_STORE_URL names or that of `parley dev`."""
     now = datetime.now(UTC)
     begin = _since(since, now)
-    rows = asyncio.run(_bill(_store_to_read(data), begin, now))
+    rows = asyncio.run(_bill(store_to_read(data), begin, now))
     groups: defaultdict[str, list[Spent]] = defaultdict(list)
     for row in rows:
         groups[_group(row, by)].append(row.spent)
@@ -449,8 +449,8 @@ def store_url(settings: Settings, folder: Path) -> str:
     return settings.store_url if "store_url" in settings.model_fields_set else f"sqlite:///{folder / 'parley.db'}"
 
 
-def _store_to_read(data: Path | None) -> str:
-    """Raises when there is none: opening would make an empty one."""
+def store_to_read(data: Path | None) -> str:
+    """The same, if it is there. Raises when there is none: opening would make an empty one."""
     settings = Settings()
     url = store_url(settings, (data or settings.data).expanduser().resolve())
     path = Path(url.removeprefix("sqlite:///"))

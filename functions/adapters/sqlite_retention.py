@@ -20,12 +20,12 @@ USES = 2_000  # entries of the ledger that one transaction looks at
 _encode = msgspec.json.Encoder().encode
 _decode_use = msgspec.json.Decoder(NodeUse).decode
 
-# "+n": not along the row numbers; few chats are overdue, so they are found by their age.
+# Few chats are overdue, so they are found by their age, and not along the row numbers.
 _OVERDUE = """
-    SELECT n, owner, id FROM chats WHERE expires_us > 0 AND expires_us <= :now_us AND +n > :after
+    SELECT n, owner, id FROM chats INDEXED BY chats_expire WHERE expires_us > 0 AND expires_us <= :now_us AND n > :after
     UNION ALL
-    SELECT n, owner, id FROM chats WHERE expires_us = 0 AND updated_us < :since_us AND +n > :after
-        AND NOT coalesce(json_extract(CAST(data AS TEXT), '$.pinned'), 0)
+    SELECT n, owner, id FROM chats INDEXED BY chats_by_age WHERE updated_us < :since_us AND expires_us = 0 AND
+        n > :after AND NOT coalesce(json_extract(CAST(data AS TEXT), '$.pinned'), 0)
     ORDER BY n LIMIT :limit"""
 
 

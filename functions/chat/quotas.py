@@ -3,7 +3,7 @@
 Counts in the store, so that every process counts together. Knows no models and no HTTP.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +21,7 @@ class Quotas:
     clock: Callable[[], int]  # Unix milliseconds
     runs_per_minute: int = 0
     tokens_per_day: int = 0
+    was_erased: Callable[..., Awaitable[bool]] | None = None  # RetentionStore's
 
     @property
     def has_any(self) -> bool:
@@ -47,6 +48,9 @@ class Quotas:
     async def settle(self, owner: str, reserved: int, used: int, reserved_at: datetime) -> None:
         """Give back what was reserved and not used, or add what was used beyond it; on the day of the reservation."""
         if reserved and used != reserved:
+            since_ms = int(reserved_at.timestamp() * 1000)
+            if self.was_erased is not None and await self.was_erased(owner, since_ms=since_ms):
+                return  # the counter is gone with its owner, and this would begin it anew
             key, midnight = _day_of(reserved_at)
             await self.counter.add(owner, key, used - reserved, expires=midnight)
 

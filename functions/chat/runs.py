@@ -483,6 +483,14 @@ class Runs:
             await self.takeover(owner, run_id)
         return await self._store.get_run(owner, run_id)
 
+    async def stop_all(self, owner: str) -> None:
+        """Stop what this process runs for one owner, and wait a moment for it to end."""
+        lives = [live for live in self._live.values() if live.run.owner == owner]
+        for live in lives:
+            live.stop()
+        if tasks := [live.task for live in lives if live.task]:
+            await asyncio.wait(tasks, timeout=2.0)
+
     def abandon(self, run_id: str, grace_s: float) -> None:
         """Stop the run unless a reader comes back within `grace_s` (for clients that have no way to resume)."""
         live = self._live.get(run_id)
