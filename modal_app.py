@@ -9,8 +9,8 @@
     modal deploy modal_app.py
     modal run modal_app.py --token parley_…                # smoke test: one question, answered through everything
 
-Read it top-down: models, autoscaling, images, volumes, secrets, model servers, download, web function, sweeper, warm
-schedule, smoke test. Nothing here runs around the clock. What it does lives in `functions/`; this file only says
+Read it top-down: models, autoscaling, images, volumes, secrets, model servers, download, web function, sweeper, night,
+warm schedule, smoke test. Nothing here runs around the clock. What it does lives in `functions/`; this file only says
 where it runs. Why these models and settings, and what could not be tried: docs/decisions/0006-models-on-modal.md.
 """
 
@@ -220,7 +220,7 @@ with web_image.imports():  # type: ignore[no-untyped-call]  # the other containe
     from functions.inference.pricing import usd_per_second
     from functions.services import Services, open_services
     from functions.settings import Settings
-    from functions.workers import embedded
+    from functions.workers import embedded, nightly
     from functions.workers.embedded import working
 
 # ## Volumes: what a start must not fetch or compile again
@@ -457,6 +457,27 @@ async def sweep() -> int:
     settings = public_settings()
     async with open_services(settings, await ways_to_models(settings)) as services:
         return await embedded.sweep(services, within_s=RUN_SECONDS)
+
+
+# ## The night: summaries and titles that would have woken a GPU by day, and what has failed
+#
+# Nearly all of them are made right after a turn, while its GPU is warm. So this is seldom more than a minute, and never
+# more than PARLEY_NIGHT_MINUTES (10): with the everyday model's L4 that is 17 cents at most, once a night. A night in
+# which nothing waits costs what a sweep does, and wakes no GPU.
+@app.function(
+    image=web_image,
+    secrets=[SECRET],
+    schedule=modal.Cron("17 3 * * *", timezone=WARM_HOURS.time_zone),
+    retries=2,  # what it has done stays done
+    timeout=RUN_SECONDS + MINUTES,
+    scaledown_window=2,
+)
+async def summarise_chats() -> int:
+    """How many jobs there were."""
+    telemetry.configure()
+    settings = public_settings()
+    async with open_services(settings, await ways_to_models(settings)) as services:
+        return await nightly.summarise_chats(services, within_s=RUN_SECONDS)
 
 
 # ## The warm schedule

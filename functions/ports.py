@@ -269,9 +269,9 @@ class Counter(Protocol):
 class JobQueue(Protocol):
     """At-least-once delivery of small jobs; a job that is not finished in time comes back."""
 
-    async def put_job(self, job_id: str, job: Job, *, at_ms: int, unless_taken: bool = False) -> None:
+    async def put_job(self, job_id: str, job: Job, *, at_ms: int, gently: bool = False) -> None:
         """Deliver not before `at_ms`, in the lane of its kind (`lane_of`). The same id again replaces the job, wherever
-        it stood; with `unless_taken` not one that somebody holds beyond `at_ms`."""
+        it stood; `gently` does not touch one that somebody holds beyond `at_ms`, nor one that has failed and waits."""
 
     async def take_job(self, *, now_ms: int, hidden_ms: int, lane: Lane = "runs") -> QueuedJob | None:
         """The job of this lane that has been due longest, hidden from others for `hidden_ms`; None when none is due.

@@ -15,12 +15,16 @@ from typing import Protocol
 
 from functions.chat.books import Books
 from functions.chat.context import Fill
+from functions.chat.follow_ups import FollowUps
 from functions.chat.jobs import Jobs, bring_to_its_end
-from functions.chat.messages import RunJob
+from functions.chat.messages import RunJob, SummariseJob, TitleJob
 from functions.chat.prewarm import Prewarmer
 from functions.chat.quotas import Quotas
 from functions.chat.rails import Guards, Rails
 from functions.chat.runs import Runs
+from functions.chat.scribe import Scribe
+from functions.chat.summary import Summaries
+from functions.chat.titles import Titles
 from functions.chat.turn import Turns
 from functions.errors import BadInput
 from functions.guardrails.policy import load_policy
@@ -53,6 +57,7 @@ class Services:
     turns: Turns
     jobs: Jobs
     prewarmer: Prewarmer
+    summaries: Summaries
     quotas: Quotas
     books: Books
     secret_key: bytes
@@ -122,6 +127,17 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         tokens_per_day=settings.tokens_per_day,
     )
     books = Books(store, _clock)
+    scribe = Scribe(gateway, books, lambda: turns.rails)
+    summaries = Summaries(
+        store,
+        gateway,
+        scribe,
+        system_prompt=settings.system_prompt,
+        is_on=settings.summaries,
+        lease_s=settings.lease_seconds,
+        clock=_clock,
+    )
+    titles = Titles(store, gateway, scribe, is_on=settings.titles)
     turns = Turns(
         store=store,
         runs=runs,
@@ -131,10 +147,22 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         quotas=quotas,
         books=books,
         context_policy=Fill(),
+        summaries=summaries,
+        follow_ups=FollowUps(store, _clock, [summaries.after, titles.after]),
     )
     prewarmer = Prewarmer(store, gateway, _clock, usd_per_day=settings.prewarm_usd_per_day)
-    jobs = Jobs(store, _clock, int(1000 * settings.lease_seconds), {RunJob: bring_to_its_end(store, runs, turns)})
-    return Services(settings, store, gateway, runs, turns, jobs, prewarmer, quotas, books, secret_key)
+    jobs = Jobs(
+        store,
+        _clock,
+        int(1000 * settings.lease_seconds),
+        {
+            RunJob: bring_to_its_end(store, runs, turns),
+            SummariseJob: summaries.by_day,
+            TitleJob: titles.by_day,
+        },
+        at_night={SummariseJob: summaries.by_night, TitleJob: titles.by_night},
+    )
+    return Services(settings, store, gateway, runs, turns, jobs, prewarmer, summaries, quotas, books, secret_key)
 
 
 def _clock() -> int:

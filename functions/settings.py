@@ -108,6 +108,11 @@ class Settings(BaseSettings):
     model_hub: str = "https://huggingface.co"  # where the small model comes from; a mirror works as well
     system_prompt: str = "You are Parley, a helpful assistant. Answer in the language of the question."
 
+    # What models write for Parley itself; none of it with a demo model
+    summaries: bool = True  # a long chat's older part is folded into notes; else it is left out
+    titles: bool = True  # a chat's first turn gives it its title; else the question's beginning is it
+    night_minutes: Annotated[float, Field(ge=0, le=600)] = 10.0  # what the nightly job may keep GPUs busy; 0: no job
+
     # Who may come in: "local" is one user on loopback; "token" asks for an access token
     auth: str = "local"
     # name=sha256 of the token in hex, comma-separated

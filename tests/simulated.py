@@ -22,6 +22,8 @@ Everything it heard and did is in `engine.stats`; `await engine.until(aborted=1)
 `engine.gate.hold(3)` stops every stream before its third token (counted from 0) until `release()`. `engine.wake()`
 ends a cold start now, `engine.sleep()` makes it cold again, and `now` may be a clock that a test moves.
 
+`reads` is for what a prompt must contain: see `read_answer`.
+
 Promises: the same request gives the same bytes. `echo` answers a text that follows from the messages alone, and
 continues a half-written answer with exactly the rest of that text, so that a takeover can be checked to the letter.
 Does not know sampling, and counts a token per frame.
@@ -33,6 +35,7 @@ import contextlib
 import dataclasses
 import json
 import random
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -68,6 +71,8 @@ class Scenario:
     ttft_ms: float = 0.0
     text: str = ""  # answer this, one character per token
     echo: bool = False
+    mute: bool = False  # asked for notes it says nothing
+    reads: bool = False  # answer from what it is shown alone: notes of the facts in it, or the fact that is asked for
     fault: Fault = "none"
     fault_at: int = 4  # before this token
     status: int = 0  # answer this instead …
@@ -285,6 +290,26 @@ def answer_of(messages: list[dict[str, Any]], tokens: int) -> str:
     asked = [message for message in messages if message is not messages[-1] or message["role"] != "assistant"]
     dice = random.Random(json.dumps(asked, sort_keys=True, ensure_ascii=False))
     return "".join(f"{dice.choice(WORDS)} " for _ in range(tokens)).strip() + "."
+
+
+FACT = re.compile(r"The code of [\w-]+ is [\w-]+\.")
+
+
+def is_for_notes(messages: list[dict[str, Any]]) -> bool:
+    return "You keep the notes of a conversation" in str(messages[0].get("content"))
+
+
+def read_answer(messages: list[dict[str, Any]]) -> str:
+    """The reading scenario's answer. Asked for notes: every fact that stands in the request, each once, in order.
+    Asked for one fact ("What is the code of X?"): that fact, if any message shows it. A model that does its best, and
+    can say nothing that it was not shown."""
+    shown = "\n".join(str(message.get("content") or "") for message in messages)
+    facts = list(dict.fromkeys(FACT.findall(shown)))
+    if is_for_notes(messages):
+        return "\n".join(f"- {fact}" for fact in facts) or "- Nothing to note."
+    asked = re.search(r"What is the code of ([\w-]+)\?", messages[-1]["content"])
+    known = [fact for fact in facts if asked and fact.startswith(f"The code of {asked[1]} is ")]
+    return known[-1] if known else "I do not know."
 
 
 class _Connection(asyncio.Protocol):
@@ -600,6 +625,9 @@ def _texts(scenario: Scenario, asked: dict[str, Any]) -> Any:
     half = half if isinstance(half, str) else ""  # an assistant's tool calls come without a text
     if scenario.fault == "never_ends":
         return iter(lambda: "tick ", None)
+    if scenario.reads:
+        whole = "" if scenario.mute and is_for_notes(messages) else read_answer(messages)
+        return (whole[i : i + 3] for i in range(0, min(len(whole), limit * 3), 3))  # a token is three bytes
     if scenario.text or scenario.echo:
         whole = scenario.text or answer_of(messages, scenario.tokens)
         # A prefix that is not ours shows in the text, so that the test that caused it fails where it can be read.

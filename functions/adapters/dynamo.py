@@ -269,8 +269,8 @@ class DynamoStore:
         return await self._call(counters.add, owner, key, amount, limit=limit, expires=expires)
 
     # -- jobs ---------------------------------------------------------------------------------------------------
-    async def put_job(self, job_id: str, job: Job, *, at_ms: int, unless_taken: bool = False) -> None:
-        await self._call(jobs.put_job, job_id, job, at_ms=at_ms, unless_taken=unless_taken)
+    async def put_job(self, job_id: str, job: Job, *, at_ms: int, gently: bool = False) -> None:
+        await self._call(jobs.put_job, job_id, job, at_ms=at_ms, gently=gently)
 
     async def take_job(self, *, now_ms: int, hidden_ms: int, lane: Lane = "runs") -> QueuedJob | None:
         return await self._call(jobs.take_job, now_ms=now_ms, hidden_ms=hidden_ms, lane=lane)

@@ -26,11 +26,12 @@ def job_item(t: Tables, job_id: str, job: Job, at_ms: int) -> JobItem:
     return t.jobs(job_id, queue=QUEUES[lane_of(job)], due_ms=at_ms, data=_encode(job))
 
 
-def put_job(t: Tables, job_id: str, job: Job, *, at_ms: int, unless_taken: bool = False) -> None:
+def put_job(t: Tables, job_id: str, job: Job, *, at_ms: int, gently: bool = False) -> None:
     item = job_item(t, job_id, job, at_ms)
-    is_free = t.jobs.receipt.does_not_exist() | (t.jobs.due_ms <= at_ms)  # also when it is not there
+    is_fresh = t.jobs.receipt.does_not_exist() & (t.jobs.attempts == 0)
+    is_free = (t.jobs.queue != QUEUES["failed"]) & (is_fresh | (t.jobs.due_ms <= at_ms))
     with suppress(Refused):
-        ask(lambda: item.save(is_free if unless_taken else None))
+        ask(lambda: item.save(t.jobs.id.does_not_exist() | is_free if gently else None))
 
 
 def take_job(t: Tables, *, now_ms: int, hidden_ms: int, lane: Lane) -> QueuedJob | None:

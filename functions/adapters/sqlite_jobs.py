@@ -14,13 +14,14 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Job).decode
 
 
-def put_job(db: sqlite3.Connection, job_id: str, job: Job, *, at_ms: int, unless_taken: bool = False) -> None:
+def put_job(db: sqlite3.Connection, job_id: str, job: Job, *, at_ms: int, gently: bool = False) -> None:
     """A replaced job starts afresh; who holds the old one holds a stale receipt."""
     db.execute(
         "INSERT INTO jobs (id, due_ms, attempts, receipt, data, lane) VALUES (:id, :at, 0, NULL, :data, :lane) "
         "ON CONFLICT (id) DO UPDATE SET due_ms = excluded.due_ms, attempts = 0, receipt = NULL, data = excluded.data, "
-        "lane = excluded.lane WHERE NOT :spare OR jobs.receipt IS NULL OR jobs.due_ms <= :at",
-        {"id": job_id, "at": at_ms, "data": _encode(job), "lane": lane_of(job), "spare": unless_taken},
+        "lane = excluded.lane WHERE NOT :gently OR "
+        "jobs.lane <> 'failed' AND (jobs.due_ms <= :at OR jobs.receipt IS NULL AND jobs.attempts = 0)",
+        {"id": job_id, "at": at_ms, "data": _encode(job), "lane": lane_of(job), "gently": gently},
     )
 
 

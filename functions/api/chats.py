@@ -166,7 +166,9 @@ async def get_chat(
 ) -> Response:
     chat = await services.store.get_chat(who.owner, chat_id)
     page = await services.store.list_messages(who.owner, chat_id, limit=limit, before=before)
-    more = {"messages": page.data, "has_more": page.next is not None, "first_id": page.next}
+    summary = await services.summaries.of_branch(who.owner, chat)
+    shown = summary and {name: getattr(summary, name) for name in ("upto", "text", "created_at", "tokens")}
+    more = {"messages": page.data, "has_more": page.next is not None, "first_id": page.next, "summary": shown}
     return as_json(msgspec.to_builtins(chat) | more)
 
 

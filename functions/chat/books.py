@@ -38,6 +38,10 @@ class Books:
         """What vectors have used that belong to no run."""
         await self._record(new_id(), uses, {"owner": owner, "prompt_tokens": prompt_tokens})
 
+    async def enter_written(self, owner: str, chat_id: str, uses: Sequence[NodeUse], usage: Usage) -> None:
+        """What a text has used that a model wrote for us about a chat: a summary, a title."""
+        await self._record(new_id(), uses, {"owner": owner, "chat_id": chat_id} | msgspec.structs.asdict(usage))
+
     async def _record(self, name: str, uses: Sequence[NodeUse], known: dict[str, Any]) -> None:  # NodeUse's own fields
         """The tokens go with the last. A store that cannot take them costs no answer."""
         for number, use in enumerate(uses, 1):

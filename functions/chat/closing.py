@@ -48,6 +48,8 @@ class Progress:
     generated: int = 0  # delta frames: stands in for the count of tokens when the node could not say
     prefix_tokens: int = 0
     left_out: int = 0
+    summarised: int = 0
+    depth: int = 0  # messages from the root to the question
     verdicts: list[Verdict] = field(default_factory=list)
     railed: int = 0  # of them, those that the rails of the node's part under way have given
     uses: list[NodeUse] = field(default_factory=list)  # of nodes, by this worker
@@ -93,6 +95,7 @@ def closed(
         model=model,
         asked_model=run.model if model != run.model else None,  # a fallback answered
         left_out=progress.left_out,
+        summarised=progress.summarised,
         **outcome,
     )
     return ended, answer, _terminal(ended, answer)

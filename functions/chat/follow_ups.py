@@ -9,11 +9,15 @@ process dies before its turn's jobs are queued they are lost, and the chat's nex
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from functions.chat.messages import Job, Message, Run
 from functions.errors import ParleyError
 from functions.ports import JobQueue
 from functions.telemetry import log_fault
+
+TONIGHT: Literal["tonight"] = "tonight"
+Outcome = int | Literal["tonight"] | None  # of a job: look again then (Unix milliseconds), tonight, or done
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,6 @@ class FollowUps:
                 continue
             try:
                 at_ms = self._clock() + due.after_ms
-                await self._queue.put_job(due.job_id, due.job, at_ms=at_ms, unless_taken=True)
+                await self._queue.put_job(due.job_id, due.job, at_ms=at_ms, gently=True)
             except ParleyError:
                 log_fault("follow_up.fault", kind=type(due.job).__name__, run=turn.run.id)

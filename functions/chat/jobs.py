@@ -14,8 +14,9 @@ somebody else's by now.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
+from functions.chat.follow_ups import TONIGHT, Outcome
 from functions.chat.messages import TERMINAL, Job, Lane, QueuedJob, RunJob
 from functions.chat.runs import Runs
 from functions.chat.turn import Turns
@@ -23,13 +24,11 @@ from functions.errors import NotFound, StoreUnavailable
 from functions.ports import ChatStore, JobQueue
 from functions.telemetry import log, log_fault
 
-TONIGHT: Literal["tonight"] = "tonight"
-ATTEMPTS = 8  # by day: with the pauses between them some ten minutes
+ATTEMPTS = 9  # by day: with the pauses between them some eight minutes
 NIGHTS = 3  # and then one a night
-FIRST_PAUSE_MS = 5_000  # doubled each time
+FIRST_PAUSE_MS = 2_000  # doubled each time
 A_NIGHT_MS = 12 * 3600 * 1000  # what this night could not do waits for the next
 
-Outcome = int | Literal["tonight"] | None
 Handler = Callable[[Any], Awaitable[Outcome]]  # of its own kind of job
 GaveUp = Callable[[Any], Awaitable[None]]
 

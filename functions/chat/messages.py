@@ -139,6 +139,7 @@ class Message(Struct, frozen=True, kw_only=True):
     verdicts: tuple[Verdict, ...] = ()
     error: Problem | None = None
     left_out: int = 0  # earlier messages that did not fit into the model's context
+    summarised: int = 0  # earlier messages that the model saw as a summary
     citations: tuple[Citation, ...] = ()  # the passages that the model was shown
     memories_used: int = 0  # how many memories the model was shown
     feedback: Feedback | None = None  # written by `put_feedback` alone
@@ -433,6 +434,13 @@ class SummariseJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="sum
     chat_id: str
 
 
+class TitleJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="title"):
+    """Give this chat a title, if it has none but the cut beginning of its question."""
+
+    owner: str
+    chat_id: str
+
+
 class RememberJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="remember"):
     """Look for what is worth remembering in what the owner has said in this chat, up to this run."""
 
@@ -448,7 +456,7 @@ class IndexJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="index")
     document_id: str
 
 
-Job = RunJob | SummariseJob | RememberJob | IndexJob
+Job = RunJob | SummariseJob | TitleJob | RememberJob | IndexJob
 
 # Queues apart, so that slow work never stands before a run that waits for its worker. `night`: only the nightly job
 # looks there, because it may wake a GPU. `failed`: given up by day; it tries them once more.

@@ -1,6 +1,6 @@
 """What the model reads for a run: a chat's history as far as it fits, or the conversation that the caller brought."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ import msgspec
 from functions.chat import context
 from functions.chat.guarded import Asked
 from functions.chat.messages import Chat, Message, Profile, Run, Sampling
-from functions.inference.gateway import Gateway
+from functions.chat.summary import Summaries
+from functions.inference.gateway import Gateway, Waiting
 from functions.ports import ChatStore
 
 
@@ -18,23 +19,33 @@ class Prompt:
     messages: Sequence[dict[str, Any]]  # the node's wire
     asked: Asked
     left_out: int = 0  # earlier messages that did not fit
+    summarised: int = 0  # earlier messages that are there as a summary
+    depth: int = 0  # messages from the root to the question; 0: the caller brought them
 
 
 class Prompts:
     def __init__(
-        self, store: ChatStore, gateway: Gateway, system_prompt: str, context_policy: context.ContextPolicy
+        self,
+        store: ChatStore,
+        gateway: Gateway,
+        system_prompt: str,
+        context_policy: context.ContextPolicy,
+        summaries: Summaries | None = None,
     ) -> None:
-        """`system_prompt` leads every chat that has none of its own."""
-        self._store, self._gateway = store, gateway
+        """`system_prompt` leads every chat that has none of its own. `context_policy` is for models that `summaries`
+        do not serve."""
+        self._store, self._gateway, self._summaries = store, gateway, summaries
         self._system_prompt, self._context_policy = system_prompt, context_policy
 
-    async def of(self, run: Run) -> Prompt:
-        """Raises NotFound when the chat is gone, ContextTooLong when even the question does not fit."""
+    async def of(self, run: Run, waits: Callable[[Waiting | None], None] | None = None) -> Prompt:
+        """Raises NotFound when the chat is gone, ContextTooLong when even the question does not fit. `waits` hears what
+        there is to wait for when a summary must be made first; without it none is."""
         if run.prompt is not None:
             return Prompt(run.prompt, Asked.in_prompt(run.prompt, run.sampling.extra))
         chat, path, profile = await self._history(run)
-        built = await self._fit(run, chat, profile, context.readable(path))
-        return Prompt(built.messages, _asked(chat, path, profile), built.left_out)
+        built = await self._fit(run, chat, profile, context.readable(path), waits)
+        asked = _asked(chat, path, profile)
+        return Prompt(built.messages, asked, built.left_out, built.summarised, depth=len(path))
 
     async def asked(self, run: Run) -> Asked:
         """What the caller wrote, for a run that no model reads any more. Raises NotFound when the chat is gone."""
@@ -46,7 +57,14 @@ class Prompts:
         assert run.chat_id and run.user_message_id
         return await self._store.read_context(run.owner, run.chat_id, run.user_message_id)
 
-    async def _fit(self, run: Run, chat: Chat, profile: Profile, history: Sequence[Message]) -> context.Context:
+    async def _fit(
+        self,
+        run: Run,
+        chat: Chat,
+        profile: Profile,
+        history: Sequence[Message],
+        waits: Callable[[Waiting | None], None] | None,
+    ) -> context.Context:
         head = context.head_text(chat.system_prompt or self._system_prompt, profile.custom_instructions)
         budget = context.prompt_budget(self._gateway.context_tokens(run.model), run.sampling.max_tokens)
         texts = [head, *(m.content for m in history)]
@@ -55,7 +73,15 @@ class Prompts:
         else:
             sizes = await self._gateway.count_tokens(run.model, texts)
         head_tokens, *counts = (size + context.MESSAGE_OVERHEAD for size in sizes)
-        return context.build(self._context_policy, head, history, counts, head_tokens=head_tokens, budget=budget)
+        room = budget - head_tokens
+        if self._summaries is None or sum(counts) <= room or not self._summaries.serves(run.model):
+            return context.build(self._context_policy, head, history, counts, head_tokens=head_tokens, budget=budget)
+        summaries: Sequence[context.Folded] = ()
+        if counts[-1] <= room:  # else no summary helps, and `build` says so
+            summaries = await self._summaries.for_prompt(run.owner, chat.id, run.model, history, counts, room, waits)
+        return context.build(
+            context.Summarise(), head, history, counts, head_tokens=head_tokens, budget=budget, summaries=summaries
+        )
 
     async def remaining(self, run: Run, prefix: str) -> tuple[Sampling | None, int]:
         """The caller's sampling, less what an earlier worker has already generated (None when that was all), and how

@@ -18,6 +18,7 @@ import msgspec
 from functions.chat import context, opening
 from functions.chat.books import Books
 from functions.chat.closing import Ending, Progress, closed
+from functions.chat.follow_ups import EndedTurn, FollowUps
 from functions.chat.guarded import Asked, Gate, cut_off_in, refusal_in, strings_in
 from functions.chat.messages import (
     TERMINAL,
@@ -36,6 +37,7 @@ from functions.chat.prompts import Prompts
 from functions.chat.quotas import Quotas
 from functions.chat.rails import Rails, tell
 from functions.chat.runs import RunLog, Runs
+from functions.chat.summary import Summaries
 from functions.errors import BadInput, Fenced, NotFound, ParleyError, UpstreamError
 from functions.guardrails.validators import InputResult
 from functions.guardrails.windows import OutgoingRails
@@ -63,11 +65,13 @@ class Turns:
         quotas: Quotas,
         books: Books,
         context_policy: context.ContextPolicy,
+        summaries: Summaries | None = None,
+        follow_ups: FollowUps | None = None,
     ) -> None:
         self._store, self._runs, self._gateway = store, runs, gateway
         self.rails = rails  # of the runs that begin now; replaced when the policy is
-        self._prompts = Prompts(store, gateway, system_prompt, context_policy)
-        self._quotas, self._books = quotas, books
+        self._prompts = Prompts(store, gateway, system_prompt, context_policy, summaries)
+        self._quotas, self._books, self._follow_ups = quotas, books, follow_ups
         self._resuming: set[str] = set()
         runs.takeover = self.resume
 
@@ -339,8 +343,10 @@ class Turns:
     async def _stream(self, run_log: RunLog, progress: Progress) -> None:
         """One node's part: through the output rails, past the guard model, into the log, from wherever that stands."""
         prefix = run_log.written()
-        prompt = await self._prompts.of(run_log.run)
-        asked, progress.left_out = prompt.asked, prompt.left_out
+        # An answer that has begun was begun without what is not there yet.
+        prompt = await self._prompts.of(run_log.run, None if prefix else self._waits_for_notes(run_log, progress))
+        asked, progress.depth = prompt.asked, prompt.depth
+        progress.left_out, progress.summarised = prompt.left_out, prompt.summarised
         rails = progress.rails.outgoing(prefix, asked.language)
         progress.railed = 0
         if progress.rails.moderator is not None and progress.gate is None:
@@ -479,6 +485,16 @@ class Turns:
             position=waiting.position,
         )
 
+    def _waits_for_notes(self, run_log: RunLog, progress: Progress) -> Callable[[Waiting | None], None]:
+        """Says that the question waits: for the notes that it needs, or for the model that makes them."""
+
+        def waits(waiting: Waiting | None) -> None:
+            elapsed_ms = self._runs.clock() - progress.accepted_ms
+            queued = StatusChanged(phase="queued", elapsed_ms=elapsed_ms)
+            run_log.add(queued if waiting is None else self._status(waiting, progress))
+
+        return waits
+
     # -- the end ---------------------------------------------------------------------------------------------
 
     async def _end(self, run_log: RunLog, progress: Progress, ending: Ending) -> None:
@@ -504,3 +520,5 @@ class Turns:
             **msgspec.structs.asdict(ended.timings),
             **msgspec.structs.asdict(cost),
         )
+        if self._follow_ups is not None and run.chat_id is not None:
+            await self._follow_ups.after(EndedTurn(ended, answer, progress.depth))

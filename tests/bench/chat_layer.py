@@ -230,6 +230,7 @@ async def measure(options: Options) -> list[Way]:
             "UPSTREAM": upstream.url,
             "PARLEY_STORE_URL": store,
             "PARLEY_DATA": str(folder),
+            "PARLEY_TITLES": "false",
             "PARLEY_SYSTEM_PROMPT": SYSTEM,
         }
         naive = await _start(stack, "naive", environment, server_core)

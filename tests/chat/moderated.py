@@ -49,7 +49,9 @@ async def moderated(
     policy = folder / "policy.toml"
     policy.write_text(f"[moderation]\n{rules}")
     store = f"sqlite:///{folder / 'parley.db'}"
-    configured = Settings(**{"store_url": store, "data": folder, "policy": policy, "lease_seconds": 0.5} | settings)
+    configured = Settings(
+        **{"store_url": store, "data": folder, "policy": policy, "lease_seconds": 0.5, "titles": False} | settings
+    )
     async with SimulatedEngine(scenario or (Scenario(text=text) if text else Scenario(echo=True))) as engine:
         serving = Serving(configured, [Node(engine.url, name="sim"), guard.node(**(guard_node or {}))])
         url = await asyncio.to_thread(serving.__enter__)

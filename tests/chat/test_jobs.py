@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from functions.adapters.sqlite import SqliteStore
-from functions.chat.jobs import A_NIGHT_MS, ATTEMPTS, NIGHTS, TONIGHT, Jobs
+from functions.chat.follow_ups import TONIGHT
+from functions.chat.jobs import A_NIGHT_MS, ATTEMPTS, NIGHTS, Jobs
 from functions.chat.messages import QueuedJob, RunJob, SummariseJob
 
 JOB = SummariseJob(owner="me", chat_id="c")
@@ -144,7 +145,7 @@ async def test_a_job_that_fails_comes_back_later_and_later(workshop: Workshop) -
             workshop.clock.ms += 1000
         pauses.append((workshop.clock.ms - began) // 1000)
 
-    assert pauses == [5, 10, 20]
+    assert pauses == [2, 4, 8]
 
 
 async def test_a_job_that_always_fails_is_given_up_told_and_tried_for_some_nights(workshop: Workshop) -> None:

@@ -172,9 +172,9 @@ async def test_a_delay_may_move_a_job_to_another_lane(store: Store) -> None:
 
 async def test_a_job_put_again_comes_back_from_where_it_was_moved(store: Store) -> None:
     await store.put_job("j", a_job(), at_ms=0)
-    await store.delay_job(await take(store, 0), at_ms=99_000, lane="night")
+    await store.delay_job(await take(store, 0), at_ms=99_000, lane="night", attempts=0)
 
-    await store.put_job("j", a_job(), at_ms=1_000, unless_taken=True)
+    await store.put_job("j", a_job(), at_ms=1_000, gently=True)
 
     assert (await take(store, 1_000)).attempts == 1
 
@@ -183,9 +183,23 @@ async def test_a_job_that_somebody_works_on_may_be_spared(store: Store) -> None:
     await store.put_job("j", a_job("old"), at_ms=0)
     held = await take(store, 1_000, hidden_ms=100)
 
-    await store.put_job("j", a_job("new"), at_ms=1_099, unless_taken=True)
+    await store.put_job("j", a_job("new"), at_ms=1_099, gently=True)
     assert await store.keep_job(held, until_ms=1_100)
-    await store.put_job("j", a_job("new"), at_ms=1_100, unless_taken=True)  # its worker is dead
+    await store.put_job("j", a_job("new"), at_ms=1_100, gently=True)  # its worker is dead
 
     assert not await store.keep_job(held, until_ms=9_000)
     assert (await take(store, 1_100)).job == a_job("new")
+
+
+async def test_a_job_that_has_failed_keeps_its_pause_and_its_count(store: Store) -> None:
+    await store.put_job("j", a_job(), at_ms=0)
+    await store.delay_job(await take(store, 0), at_ms=2_000)
+
+    await store.put_job("j", a_job("new"), at_ms=1_999, gently=True)
+    assert await store.take_job(now_ms=1_999, hidden_ms=100) is None
+    given_up = await take(store, 2_000)
+    assert given_up.attempts == 2
+
+    await store.delay_job(given_up, at_ms=0, lane="failed")
+    await store.put_job("j", a_job("new"), at_ms=9_000, gently=True)
+    assert (await take(store, 9_000, lane="failed")).job == a_job()

@@ -110,6 +110,7 @@ def deployed(folder: Path) -> Iterator[Deployment]:
             "PARLEY_STORE_URL": store_url,
             "PARLEY_ACCESS_TOKENS": f"alice={hashlib.sha256(TOKEN.encode()).hexdigest()}",
             "PARLEY_SECRET_KEY": "a secret key",
+            "PARLEY_TITLES": "false",
             "PARLEY_MODEL_HEADERS": "{}",  # in full by --env: the option for secrets splits at commas
         }
         headers = json.dumps(PROXY)
