@@ -23,6 +23,7 @@ from functions.chat.quotas import Quotas
 from functions.chat.rails import Guards, Rails
 from functions.chat.runs import Runs
 from functions.chat.scribe import Scribe
+from functions.chat.semantic_cache import SemanticCache
 from functions.chat.summary import Summaries
 from functions.chat.titles import Titles
 from functions.chat.turn import Turns
@@ -58,6 +59,7 @@ class Services:
     jobs: Jobs
     prewarmer: Prewarmer
     summaries: Summaries
+    cache: SemanticCache | None
     quotas: Quotas
     books: Books
     secret_key: bytes
@@ -138,6 +140,7 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         clock=_clock,
     )
     titles = Titles(store, gateway, scribe, is_on=settings.titles)
+    cache = _cache_of(settings, store, gateway, books)
     turns = Turns(
         store=store,
         runs=runs,
@@ -149,6 +152,7 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         context_policy=Fill(),
         summaries=summaries,
         follow_ups=FollowUps(store, _clock, [summaries.after, titles.after]),
+        cache=cache,
     )
     prewarmer = Prewarmer(store, gateway, _clock, usd_per_day=settings.prewarm_usd_per_day)
     jobs = Jobs(
@@ -162,7 +166,24 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         },
         at_night={SummariseJob: summaries.by_night, TitleJob: titles.by_night},
     )
-    return Services(settings, store, gateway, runs, turns, jobs, prewarmer, summaries, quotas, books, secret_key)
+    return Services(
+        settings, store, gateway, runs, turns, jobs, prewarmer, summaries, cache, quotas, books, secret_key
+    )
+
+
+def _cache_of(settings: Settings, store: Store, gateway: Gateway, books: Books) -> SemanticCache | None:
+    if settings.semantic_cache == "off":
+        return None
+    return SemanticCache(
+        store,
+        gateway,
+        books,
+        _clock,
+        scope=settings.semantic_cache,
+        system_prompt=settings.system_prompt,
+        days=settings.semantic_cache_days,
+        score=settings.semantic_cache_score,
+    )
 
 
 def _clock() -> int:

@@ -125,6 +125,13 @@ class Settings(BaseSettings):
     runs_per_minute: int = 0  # per principal; 0: no limit
     tokens_per_day: int = 0  # per principal; 0: no limit
     lease_seconds: float = LEASE_SECONDS  # how long a silent worker keeps its runs
+    # Whether a question that was answered before may be answered by that: the same user's, or anybody's in the house
+    semantic_cache: Literal["off", "user", "tenant"] = "off"
+    semantic_cache_days: Annotated[float, Field(gt=0, le=365)] = 7.0  # how long an answer may be given again
+    # the least cosine of two questions, in the space of the embedding model; `python -m tests.cache.measure` shows how
+    # often which one errs
+    semantic_cache_score: Annotated[float, Field(gt=0, le=1)] = 0.92
+
     checkpoint_ms: int | None = None  # None: the store's own (a beat on SQLite, CHECKPOINT_SECONDS on DynamoDB)
 
 

@@ -60,6 +60,7 @@ class Completion(Body):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Annotated[list[StopText], Field(max_length=4)] | None = None
     mode: Literal["stream", "async"] = "stream"
+    cache: bool = True
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "Completion":
@@ -120,6 +121,7 @@ def _turn_request(chat_id: str, body: Completion, key: str | None) -> TurnReques
             stop=tuple(body.stop) if body.stop else None,
         ),
         mode=body.mode,
+        cache=body.cache,
     )
 
 
@@ -191,6 +193,8 @@ async def delete_chat(chat_id: ChatId, who: CurrentPrincipal, services: CurrentS
     if chat.active_run:
         await services.runs.stop(who.owner, chat.active_run)
     await services.store.delete_chat(who.owner, chat_id)
+    if services.cache is not None:
+        await services.cache.forget(who.owner, [chat_id])
     return Response(status_code=204)
 
 

@@ -26,6 +26,7 @@ from functions.chat.messages import (
     Verdict,
 )
 from functions.chat.rails import Rails
+from functions.chat.semantic_cache import Look
 
 Ending = Literal["completed", "stopped"] | Problem
 
@@ -54,6 +55,7 @@ class Progress:
     railed: int = 0  # of them, those that the rails of the node's part under way have given
     uses: list[NodeUse] = field(default_factory=list)  # of nodes, by this worker
     guard_uses: list[NodeUse] = field(default_factory=list)  # of those that serve the guard model
+    look: Look | None = None  # at the semantic cache
     gate: Gate | None = None  # when a guard model judges this answer
 
     @property
@@ -95,6 +97,7 @@ def closed(
         model=model,
         asked_model=run.model if model != run.model else None,  # a fallback answered
         left_out=progress.left_out,
+        cached_from=progress.look.found.origin if progress.look and progress.look.found else None,
         summarised=progress.summarised,
         **outcome,
     )

@@ -22,6 +22,7 @@ RunStatus = Literal["queued", "running", "completed", "stopped", "failed"]
 Phase = Literal["queued", "waking", "loading", "generating", "retrying"]
 Stage = Literal["input", "output"]
 Action = Literal["blocked", "redacted", "flagged"]
+CacheUse = Literal["no", "keep", "use"]
 
 TERMINAL: frozenset[RunStatus] = frozenset({"completed", "stopped", "failed"})
 
@@ -121,6 +122,15 @@ class Citation(Struct, frozen=True, kw_only=True):
     score: float
 
 
+class CachedFrom(Struct, frozen=True, kw_only=True):
+    """Where an answer was taken from: the answer to the same question, given `at` that time. `message_id` is None when
+    it is somebody else's; `score` is how near the questions are."""
+
+    message_id: str | None
+    at: datetime
+    score: float
+
+
 class Message(Struct, frozen=True, kw_only=True):
     id: str
     chat_id: str
@@ -141,6 +151,7 @@ class Message(Struct, frozen=True, kw_only=True):
     left_out: int = 0  # earlier messages that did not fit into the model's context
     summarised: int = 0  # earlier messages that the model saw as a summary
     citations: tuple[Citation, ...] = ()  # the passages that the model was shown
+    cached_from: CachedFrom | None = None  # it was not generated for this question
     memories_used: int = 0  # how many memories the model was shown
     feedback: Feedback | None = None  # written by `put_feedback` alone
 
@@ -252,6 +263,7 @@ class Run(Struct, frozen=True, kw_only=True):
     sampling: Sampling = Sampling()
     reserved_tokens: int = 0  # taken from the owner's budget at the start, settled at the end
     prompt: tuple[dict[str, Any], ...] | None = None  # OpenAI messages, checked at the edge
+    cache: CacheUse = "no"  # the semantic cache: may be kept there; may come from there as well
     ended_at: datetime | None = None
     finish_reason: str | None = None
     usage: Usage = Usage()

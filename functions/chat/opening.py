@@ -54,6 +54,7 @@ class TurnRequest:
     prompt: tuple[dict[str, Any], ...] | None = None  # the node's wire
     sampling: Sampling = PLAIN
     mode: Literal["stream", "async"] = "stream"
+    cache: bool = True  # an earlier answer to the same question will do, where the operator allows it
     replace_key: bool = False
 
 

@@ -8,7 +8,7 @@ A turn knows ports and the engine behind `gateway`; it knows no HTTP, no databas
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, assert_never
@@ -22,6 +22,7 @@ from functions.chat.follow_ups import EndedTurn, FollowUps
 from functions.chat.guarded import Asked, Gate, cut_off_in, refusal_in, strings_in
 from functions.chat.messages import (
     TERMINAL,
+    CacheUse,
     Chat,
     Message,
     Problem,
@@ -37,6 +38,7 @@ from functions.chat.prompts import Prompts
 from functions.chat.quotas import Quotas
 from functions.chat.rails import Rails, tell
 from functions.chat.runs import RunLog, Runs
+from functions.chat.semantic_cache import SemanticCache
 from functions.chat.summary import Summaries
 from functions.errors import BadInput, Fenced, NotFound, ParleyError, UpstreamError
 from functions.guardrails.validators import InputResult
@@ -67,11 +69,12 @@ class Turns:
         context_policy: context.ContextPolicy,
         summaries: Summaries | None = None,
         follow_ups: FollowUps | None = None,
+        cache: SemanticCache | None = None,
     ) -> None:
         self._store, self._runs, self._gateway = store, runs, gateway
         self.rails = rails  # of the runs that begin now; replaced when the policy is
         self._prompts = Prompts(store, gateway, system_prompt, context_policy, summaries)
-        self._quotas, self._books, self._follow_ups = quotas, books, follow_ups
+        self._quotas, self._books, self._follow_ups, self._cache = quotas, books, follow_ups, cache
         self._resuming: set[str] = set()
         runs.takeover = self.resume
 
@@ -136,6 +139,7 @@ class Turns:
             created_at=now,
             sampling=msgspec.structs.replace(request.sampling, extra=extra.value),
             prompt=prompt,
+            cache=_cache_use(request, chat),
             reserved_tokens=reserved,
             verdicts=checked.verdicts,
         )
@@ -347,6 +351,8 @@ class Turns:
         prompt = await self._prompts.of(run_log.run, None if prefix else self._waits_for_notes(run_log, progress))
         asked, progress.depth = prompt.asked, prompt.depth
         progress.left_out, progress.summarised = prompt.left_out, prompt.summarised
+        if self._cache is not None and not prefix:
+            progress.look = await self._cache.look(run_log.run, prompt, progress.rails.policy.version)
         rails = progress.rails.outgoing(prefix, asked.language)
         progress.railed = 0
         if progress.rails.moderator is not None and progress.gate is None:
@@ -385,9 +391,13 @@ class Turns:
         push = run_log.add_text if progress.gate is None else progress.gate.push
         waited_from = 0
         session = run.chat_id or run.id
-        answering = self._gateway.stream(
-            run.model, prompt, sampling, session_id=session, prefix=prefix, pace=run_log.paced, uses=progress.uses
-        )
+        found = progress.look.found if progress.look is not None and not prefix else None
+        if found is not None:
+            answering: AsyncGenerator[Waiting | Token | End, None] = found.stream(run_log.paced)
+        else:
+            answering = self._gateway.stream(
+                run.model, prompt, sampling, session_id=session, prefix=prefix, pace=run_log.paced, uses=progress.uses
+            )
         async with aclosing(answering) as stream:
             async for item in stream:
                 match item:
@@ -522,3 +532,12 @@ class Turns:
         )
         if self._follow_ups is not None and run.chat_id is not None:
             await self._follow_ups.after(EndedTurn(ended, answer, progress.depth))
+        if self._cache is not None and progress.look is not None:
+            await self._cache.keep(progress.look, ended, answer)
+
+
+def _cache_use(request: TurnRequest, chat: Chat | None) -> CacheUse:
+    """Whoever asks for another answer gets one; the next who asks may get that."""
+    if not request.cache or request.mode == "async" or chat is None or chat.temporary:
+        return "no"
+    return "keep" if request.regenerate else "use"
