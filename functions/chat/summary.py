@@ -36,7 +36,7 @@ MOST_FOLDS = 64  # in one job: a chat of a million tokens
 SAT_OUT_MS = 5 * 60 * 1000  # a chat whose fold failed in a turn is not tried in a turn for so long, by this process
 SAT_OUT_KEPT = 1000
 LARGEST, SMALLEST, SHARE = 1024, 96, 8  # tokens of a summary: an eighth of the context, between these
-PROMPT_TOKENS = 400  # what the words below and the roles of the messages take, generously
+FRAME_TOKENS, ROLE_TOKENS = 200, 16  # what stands around all of a fold's material, and before each message, at most
 
 INSTRUCTIONS = """\
 You keep the notes of a conversation between a user and an assistant. Its older part will be forgotten; only your notes
@@ -279,9 +279,10 @@ class Summaries:
 
     async def _most_chars(self, model: str, said: Sequence[Message], base: Folded, most: int) -> int:
         """How much of what was said the request has room for. Nearly always all of it: a fold is half of the room."""
-        room = self._gateway.context_tokens(model) - 2 * most - base.tokens - PROMPT_TOKENS
-        chars = sum(len(m.content) for m in said)
-        tokens = sum(await self._gateway.count_tokens(model, [m.content for m in said])) + 8 * len(said)
+        texts = [INSTRUCTIONS, base.text, *(m.content for m in said)]
+        words, notes, *counts = await self._gateway.count_tokens(model, texts)
+        room = self._gateway.context_tokens(model) - most - words - notes - FRAME_TOKENS
+        chars, tokens = sum(len(m.content) for m in said), sum(counts) + ROLE_TOKENS * len(said)
         return chars if tokens <= room else max(0, chars * room // tokens)
 
     @asynccontextmanager

@@ -1,5 +1,6 @@
 """modal_app.py at work: chats, jobs, model servers and the download, in Modal's real containers on this machine."""
 
+import asyncio
 import hashlib
 import json
 import subprocess
@@ -12,10 +13,10 @@ from fastapi.testclient import TestClient
 
 import modal_app
 from functions.app import create_app
-from functions.chat.messages import new_id
+from functions.chat.messages import SummariseJob, new_id
 from functions.inference.nodes import Node, ServedModel
 from functions.inference.vllm import VllmModel, serve_command
-from functions.services import open_services
+from functions.services import open_services, open_store
 from functions.settings import Settings
 from tests.deploy.deployment import AWS, BEARER, EACH, NEEDS_CONTROL_PLANE, TOKEN, Deployment, class_of
 from tests.house import parse_events, text_of
@@ -48,6 +49,27 @@ def test_the_sweeper_ends_a_run_whose_container_died(deployment: Deployment, mon
         question, answer = http.get(f"/chat/{chat_id}").json()["messages"]
     assert question["content"] == "Is anybody there?"
     assert answer["status"] == "complete"
+
+
+def test_the_night_takes_what_waited_for_it_once(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes of such a job is tested elsewhere; here, that its cron finds it through secret, store and image."""
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+
+    async def wait_for_the_night() -> None:
+        store = await open_store(deployment.store_url)
+        never = 10**15  # for a web container that is awake
+        await store.put_job("night", SummariseJob(owner="alice", chat_id=new_id()), at_ms=never)
+        queued = await store.take_job(now_ms=never, hidden_ms=0, lane="work")
+        assert queued is not None
+        await store.delay_job(queued, at_ms=0, attempts=0, lane="night")
+        await store.close()
+
+    asyncio.run(wait_for_the_night())
+
+    nights = [call(deployment, "summarise_chats") for _ in range(2)]
+
+    assert [night.stdout for night in nights] == ["1\n", "0\n"], nights[0].stderr + deployment.log.read_text()
 
 
 def test_a_stranger_gets_the_page_and_nothing_else(deployment: Deployment) -> None:

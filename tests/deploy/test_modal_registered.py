@@ -57,6 +57,13 @@ def test_the_sweeper_costs_little_and_the_web_function_takes_many(deployment: De
     assert deployment.report["warnings"] == []
 
 
+def test_the_night_is_a_cron_of_the_working_hours_place(deployment: Deployment) -> None:
+    night = deployment.report["functions"]["summarise_chats"]
+
+    assert night["schedule"] == {"cron": {"cron_string": "17 3 * * *", "timezone": "Europe/Berlin"}}
+    assert (night["gpu"], night["secrets"]) == ([], ["parley"])
+
+
 def test_the_images_are_pinned(deployment: Deployment) -> None:
     images, functions = deployment.report["images"], deployment.report["functions"]
     gpu = images[functions["Everyday"]["image"]]["dockerfile"]
