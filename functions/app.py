@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions import __version__
-from functions.api import chats, embeddings, exports, health, me, nodes, openai, runs, usage
+from functions.api import chats, embeddings, exports, health, me, memories, nodes, openai, runs, usage
 from functions.api.sse import DIRECT_SEND
 from functions.chat.messages import new_id
 from functions.errors import (
@@ -97,7 +97,7 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
         docs_url=None,  # Swagger's page loads scripts from another host
         redoc_url=None,
     )
-    for room in (chats, exports, openai, embeddings, runs, me, usage, nodes, health):  # tried in order
+    for room in (chats, exports, openai, embeddings, runs, me, memories, usage, nodes, health):  # tried in order
         app.include_router(room.router)
     app.add_exception_handler(ParleyError, _on_parley_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)

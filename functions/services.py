@@ -17,10 +17,13 @@ from functions.chat.books import Books
 from functions.chat.context import Fill
 from functions.chat.follow_ups import FollowUps
 from functions.chat.jobs import Jobs, bring_to_its_end
-from functions.chat.messages import RunJob, SummariseJob, TitleJob
+from functions.chat.memory import Memories
+from functions.chat.messages import RememberJob, RunJob, SummariseJob, TitleJob
 from functions.chat.prewarm import Prewarmer
 from functions.chat.quotas import Quotas
 from functions.chat.rails import Guards, Rails
+from functions.chat.remember import Remembering
+from functions.chat.retention import Retention
 from functions.chat.runs import Runs
 from functions.chat.scribe import Scribe
 from functions.chat.semantic_cache import SemanticCache
@@ -59,6 +62,8 @@ class Services:
     jobs: Jobs
     prewarmer: Prewarmer
     summaries: Summaries
+    memories: Memories
+    retention: Retention
     cache: SemanticCache | None
     quotas: Quotas
     books: Books
@@ -127,6 +132,7 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         clock=_clock,
         runs_per_minute=settings.runs_per_minute,
         tokens_per_day=settings.tokens_per_day,
+        was_erased=store.was_erased,
     )
     books = Books(store, _clock)
     scribe = Scribe(gateway, books, lambda: turns.rails)
@@ -140,6 +146,8 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         clock=_clock,
     )
     titles = Titles(store, gateway, scribe, is_on=settings.titles)
+    memories = Memories(store, gateway, books, lambda: turns.rails, is_on=settings.memory, clock=_clock)
+    remembering = Remembering(store, gateway, scribe, memories, key=secret_key, clock=_clock)
     cache = _cache_of(settings, store, gateway, books)
     turns = Turns(
         store=store,
@@ -151,7 +159,9 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         books=books,
         context_policy=Fill(),
         summaries=summaries,
-        follow_ups=FollowUps(store, _clock, [summaries.after, titles.after]),
+        memories=memories,
+        key=secret_key,
+        follow_ups=FollowUps(store, _clock, [summaries.after, titles.after, remembering.after]),
         cache=cache,
     )
     prewarmer = Prewarmer(store, gateway, _clock, usd_per_day=settings.prewarm_usd_per_day)
@@ -163,8 +173,13 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
             RunJob: bring_to_its_end(store, runs, turns),
             SummariseJob: summaries.by_day,
             TitleJob: titles.by_day,
+            RememberJob: remembering.by_day,
         },
-        at_night={SummariseJob: summaries.by_night, TitleJob: titles.by_night},
+        at_night={
+            SummariseJob: summaries.by_night,
+            TitleJob: titles.by_night,
+            RememberJob: remembering.by_night,
+        },
     )
     return Services(
         settings, store, gateway, runs, turns, jobs, prewarmer, summaries, cache, quotas, books, secret_key

@@ -111,6 +111,7 @@ class Settings(BaseSettings):
     # What models write for Parley itself; none of it with a demo model
     summaries: bool = True  # a long chat's older part is folded into notes; else it is left out
     titles: bool = True  # a chat's first turn gives it its title; else the question's beginning is it
+    memory: bool = True  # what users say of themselves is remembered; each can switch it off for themselves
     night_minutes: Annotated[float, Field(ge=0, le=600)] = 10.0  # what the nightly job may keep GPUs busy; 0: no job
 
     # Who may come in: "local" is one user on loopback; "token" asks for an access token
@@ -124,6 +125,7 @@ class Settings(BaseSettings):
     policy: Path | None = None  # guardrail policy; None: functions/guardrails/default.toml
     runs_per_minute: int = 0  # per principal; 0: no limit
     tokens_per_day: int = 0  # per principal; 0: no limit
+    chats_days: Annotated[int, Field(ge=0, le=36_500)] = 0  # chats untouched for so long are deleted; 0: kept
     lease_seconds: float = LEASE_SECONDS  # how long a silent worker keeps its runs
     # Whether a question that was answered before may be answered by that: the same user's, or anybody's in the house
     semantic_cache: Literal["off", "user", "tenant"] = "off"

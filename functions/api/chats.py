@@ -11,7 +11,7 @@ from functions.api import cursors
 from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.fields import Body, Comment, Id, MessageText, ShortText, StopText, SystemPrompt, Title
 from functions.api.sse import EventStream
-from functions.chat.messages import Chat, Feedback, Reason, Sampling, new_id, utc_now
+from functions.chat.messages import Chat, Feedback, Reason, Sampling, expiry_of, new_id, utc_now
 from functions.chat.opening import TurnRequest, message_key
 from functions.errors import BadInput
 from functions.settings import PAGE_MAX
@@ -31,6 +31,7 @@ class OpenChat(Body):
     model: ShortText | None = None
     title: Title | None = None
     system_prompt: SystemPrompt | None = None
+    temporary: bool = False
 
 
 class ChatChanges(Body):
@@ -138,6 +139,8 @@ async def open_chat(body: OpenChat, who: CurrentPrincipal, services: CurrentServ
         system_prompt=system_prompt,
         created_at=now,
         updated_at=now,
+        temporary=body.temporary,
+        expires_at=expiry_of(body.temporary, now),
     )
     await services.store.create_chat(who.owner, chat)
     return as_json(chat, 201)
@@ -180,6 +183,8 @@ async def change_chat(chat_id: ChatId, body: ChatChanges, who: CurrentPrincipal,
     for name in ("pinned", "archived", "active_leaf", "title"):
         if name in changes and changes[name] is None:
             raise BadInput(f"`{name}` cannot be null; leave it out to keep it.", param=name)
+    if (body.pinned or body.archived) and (await services.store.get_chat(who.owner, chat_id)).temporary:
+        raise BadInput("A temporary chat is in no list, so it cannot be pinned or archived.", param="pinned")
     if body.model:
         services.turns.model(body.model)
     if body.system_prompt:

@@ -3,9 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from functions.settings import MESSAGE_BYTES, SYSTEM_PROMPT_BYTES
+from functions.settings import MEMORY_CHARS, MESSAGE_BYTES, SYSTEM_PROMPT_BYTES
 
 
 class Body(BaseModel):
@@ -51,5 +51,8 @@ MessageText = Annotated[str, _at_most(MESSAGE_BYTES, "message"), AfterValidator(
 SystemPrompt = Annotated[str, _at_most(SYSTEM_PROMPT_BYTES, "system prompt")]
 Title = Annotated[str, _at_most(1024, "title"), AfterValidator(_not_blank)]
 ShortText = Annotated[str, _at_most(1024, "name")]
+MemoryText = Annotated[
+    str, Field(max_length=MEMORY_CHARS), _at_most(4 * MEMORY_CHARS, "memory"), AfterValidator(_not_blank)
+]
 Comment = Annotated[str, _at_most(4096, "comment")]
 StopText = Annotated[str, _at_most(1024, "stop sequence"), AfterValidator(_not_blank)]

@@ -1,7 +1,9 @@
 """The caller: profile, and signing in from the browser."""
 
 import asyncio
+from typing import Any, Literal
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 
 from functions.api.auth import (
@@ -14,14 +16,18 @@ from functions.api.auth import (
 )
 from functions.api.chats import as_json
 from functions.api.fields import Body, ShortText, SystemPrompt
-from functions.chat.messages import Profile
-from functions.errors import Unauthorized
+from functions.errors import BadInput, Unauthorized
 
 router = APIRouter(tags=["me"])
 
 
 class ProfileChanges(Body):
     custom_instructions: SystemPrompt | None = None
+    memory: bool | None = None
+
+
+class Farewell(Body):
+    confirm: Literal["delete everything"]
 
 
 class SignIn(Body):
@@ -32,15 +38,35 @@ class SignIn(Body):
 async def get_me(who: CurrentPrincipal, services: CurrentServices) -> Response:
     profile, settings = await services.store.get_profile(who.owner), services.settings
     limits = {"runs_per_minute": settings.runs_per_minute or None, "tokens_per_day": settings.tokens_per_day or None}
-    return as_json({"id": who.owner, "custom_instructions": profile.custom_instructions, "limits": limits})
+    return as_json(
+        {
+            "id": who.owner,
+            "custom_instructions": profile.custom_instructions,
+            "memory": profile.memory and settings.memory,
+            "limits": limits,
+        }
+    )
 
 
 @router.patch("/me")
 async def change_me(body: ProfileChanges, who: CurrentPrincipal, services: CurrentServices) -> Response:
+    if body.memory and not services.settings.memory:
+        raise BadInput("Whoever runs this Parley has switched memory off.", param="memory")
+    changes: dict[str, Any] = {} if body.memory is None else {"memory": body.memory}  # Profile's own fields
     if body.custom_instructions is not None:
-        instructions = await services.turns.admit(body.custom_instructions, "custom_instructions")
-        await services.store.put_profile(who.owner, Profile(custom_instructions=instructions))
+        changes["custom_instructions"] = await services.turns.admit(body.custom_instructions, "custom_instructions")
+    if changes:
+        profile = await services.store.get_profile(who.owner)
+        await services.store.put_profile(who.owner, msgspec.structs.replace(profile, **changes))
     return await get_me(who, services)
+
+
+@router.delete("/me")
+async def delete_me(body: Farewell, who: CurrentPrincipal, services: CurrentServices) -> Response:
+    """Everything of the caller, for good. The receipt says how much that was, by kind."""
+    response = as_json(await services.retention.forget_owner(who.owner))
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
 
 
 @router.post("/session", status_code=204)

@@ -50,6 +50,7 @@ class Progress:
     prefix_tokens: int = 0
     left_out: int = 0
     summarised: int = 0
+    memories: int = 0  # that the model was shown
     depth: int = 0  # messages from the root to the question
     verdicts: list[Verdict] = field(default_factory=list)
     railed: int = 0  # of them, those that the rails of the node's part under way have given
@@ -99,6 +100,7 @@ def closed(
         left_out=progress.left_out,
         cached_from=progress.look.found.origin if progress.look and progress.look.found else None,
         summarised=progress.summarised,
+        memories_used=progress.memories,
         **outcome,
     )
     return ended, answer, _terminal(ended, answer)

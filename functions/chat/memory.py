@@ -45,6 +45,7 @@ MONTH_SECONDS = 30 * 24 * 3600
 NEWNESS = 0.2  # what a memory of just now is worth, as similarity; half of it a month later
 # What holds for every question, whatever it is about.
 ALWAYS: Mapping[MemoryKind, float] = {"instruction": 0.4, "preference": 0.1, "fact": 0.0}
+REDACTED = "[redacted: "  # as `guardrails` puts it
 FORGETS = 0.6  # so much of what is to be forgotten must stand in a memory,
 AS_GOOD = 0.1  # and in no other much more
 
@@ -162,9 +163,10 @@ class Memories:
         return await self._store.put_memory(owner, memory, replaces=was)
 
     async def is_clean(self, owner: str, text: str) -> bool:
-        """Whether no rail has anything to say: nothing that would be blocked, redacted or flagged is remembered."""
+        """Whether no rail has anything to say: nothing that would be blocked, redacted or flagged is remembered, nor
+        what has been redacted on its way here."""
         result = await self._rails().check(text, of=owner)
-        return not result.verdicts and result.text == text
+        return not result.verdicts and result.text == text and REDACTED not in text
 
     def _new(self, text: str, kind: MemoryKind, source: Message | None = None) -> Memory:
         now = self._now()

@@ -8,8 +8,11 @@ import msgspec
 
 from functions.chat import context
 from functions.chat.guarded import Asked
-from functions.chat.messages import Chat, Message, Profile, Run, Sampling
+from functions.chat.marking import fence_of, marked
+from functions.chat.memory import Memories
+from functions.chat.messages import Chat, Memory, Message, Profile, Run, Sampling
 from functions.chat.summary import Summaries
+from functions.errors import ContextTooLong
 from functions.inference.gateway import Gateway, Waiting
 from functions.ports import ChatStore
 
@@ -20,6 +23,7 @@ class Prompt:
     asked: Asked
     left_out: int = 0  # earlier messages that did not fit
     summarised: int = 0  # earlier messages that are there as a summary
+    memories: int = 0  # how many it is shown
     depth: int = 0  # messages from the root to the question; 0: the caller brought them
 
 
@@ -31,10 +35,13 @@ class Prompts:
         system_prompt: str,
         context_policy: context.ContextPolicy,
         summaries: Summaries | None = None,
+        memories: Memories | None = None,
+        key: bytes = b"",
     ) -> None:
         """`system_prompt` leads every chat that has none of its own. `context_policy` is for models that `summaries`
-        do not serve."""
+        do not serve. `key` is for the fences around what was looked up."""
         self._store, self._gateway, self._summaries = store, gateway, summaries
+        self._memories, self._key = memories, key
         self._system_prompt, self._context_policy = system_prompt, context_policy
 
     async def of(self, run: Run, waits: Callable[[Waiting | None], None] | None = None) -> Prompt:
@@ -43,9 +50,30 @@ class Prompts:
         if run.prompt is not None:
             return Prompt(run.prompt, Asked.in_prompt(run.prompt, run.sampling.extra))
         chat, path, profile = await self._history(run)
-        built = await self._fit(run, chat, profile, context.readable(path), waits)
+        history = context.readable(path)
+        recalled = await self._recalled(run, chat, profile, history[-1].content)
+        try:
+            built = await self._fit(run, chat, profile, self._with_found(run, history, recalled), waits)
+        except ContextTooLong:
+            if not recalled:
+                raise
+            recalled = ()  # a question that fits only without them is answered without them
+            built = await self._fit(run, chat, profile, history, waits)
         asked = _asked(chat, path, profile)
-        return Prompt(built.messages, asked, built.left_out, built.summarised, depth=len(path))
+        return Prompt(built.messages, asked, built.left_out, built.summarised, len(recalled), depth=len(path))
+
+    async def _recalled(self, run: Run, chat: Chat, profile: Profile, question: str) -> Sequence[Memory]:
+        if self._memories is None:
+            return ()
+        budget = context.prompt_budget(self._gateway.context_tokens(run.model), run.sampling.max_tokens)
+        return await self._memories.recall(run, chat, profile, question, budget=budget)
+
+    def _with_found(self, run: Run, history: Sequence[Message], recalled: Sequence[Memory]) -> Sequence[Message]:
+        """What was looked up stands with the question: all before it stays as it was for the node's prefix cache."""
+        *before, question = history
+        texts = [memory.text for memory in recalled]
+        content = marked(question.content, texts, fence=fence_of(self._key, run.id))
+        return [*before, msgspec.structs.replace(question, content=content)]
 
     async def asked(self, run: Run) -> Asked:
         """What the caller wrote, for a run that no model reads any more. Raises NotFound when the chat is gone."""

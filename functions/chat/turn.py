@@ -20,6 +20,7 @@ from functions.chat.books import Books
 from functions.chat.closing import Ending, Progress, closed
 from functions.chat.follow_ups import EndedTurn, FollowUps
 from functions.chat.guarded import Asked, Gate, cut_off_in, refusal_in, strings_in
+from functions.chat.memory import Memories
 from functions.chat.messages import (
     TERMINAL,
     CacheUse,
@@ -163,6 +164,8 @@ class Turns:
             )
             turn = opening.going(request, held, question, title, now_ms=now_ms, job_at_ms=until)
         stored, is_new = await self._store.begin_turn(owner, turn)
+        if is_new and self._memories is not None and chat is not None and turn.user_message is not None:
+            await self._memories.obey(owner, chat, turn.user_message)
         if is_new and stored.status == "running":
             self._runs.start(stored, turn.events, self._answer)
         if is_new:
@@ -351,6 +354,7 @@ class Turns:
         prompt = await self._prompts.of(run_log.run, None if prefix else self._waits_for_notes(run_log, progress))
         asked, progress.depth = prompt.asked, prompt.depth
         progress.left_out, progress.summarised = prompt.left_out, prompt.summarised
+        progress.memories = prompt.memories
         if self._cache is not None and not prefix:
             progress.look = await self._cache.look(run_log.run, prompt, progress.rails.policy.version)
         rails = progress.rails.outgoing(prefix, asked.language)

@@ -43,6 +43,7 @@ async def sweep(services: Services, *, within_s: float) -> int:
         async with asyncio.timeout(within_s):
             while await services.jobs.take_one("work"):
                 taken += 1
+            await services.retention.sweep_if_due()
             await services.runs.settle()
     return taken
 
@@ -51,6 +52,8 @@ async def _work(services: Services, lane: Lane, idle_s: float) -> None:
     """Take due jobs until cancelled. A store that is away is logged and asked again."""
     while True:
         try:
+            if lane == "work":
+                await services.retention.sweep_if_due()
             busy = await services.jobs.take_one(lane)
         except Exception:  # the edge of the loop
             log_fault("worker.fault", lane=lane)

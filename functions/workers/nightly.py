@@ -31,6 +31,7 @@ async def summarise_chats(services: Services, *, within_s: float) -> int:
         return 0
     try:
         async with asyncio.timeout(limit_s):
+            await services.retention.sweep()
             for lane in LANES:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(AT_ONCE):

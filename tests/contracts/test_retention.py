@@ -8,7 +8,17 @@ import pytest
 from functions.chat.messages import Chat, expiry_of, utc_now
 from functions.errors import Conflict, NotFound
 from tests.contracts.inside import leftovers
-from tests.contracts.makers import Store, a_chat, a_turn, begun_chat, claimed, ended, the_answer, the_end
+from tests.contracts.makers import (
+    Store,
+    a_chat,
+    a_turn,
+    begun_chat,
+    claimed,
+    ended,
+    finished_chat,
+    the_answer,
+    the_end,
+)
 
 NOW = utc_now()
 DAY = timedelta(days=1)
@@ -134,3 +144,29 @@ async def test_a_chat_of_another_is_not_expired_by_its_id(store: Store, owner: s
     assert not await expire(store, f"{owner}x", chat, since=NOW + DAY)
 
     assert (await store.get_chat(owner, chat.id)).id == chat.id
+
+
+async def test_a_delete_that_was_cut_off_is_finished_by_the_sweep(
+    store: Store, owner: str, adapter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, _ = await finished_chat(store, owner)
+
+    class Killed(Exception):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("functions.adapters.dynamo_chats._keys", die)
+        patched.setattr("functions.adapters.sqlite_chats.delete_row", die)
+        with pytest.raises(Killed):
+            await store.delete_chat(owner, chat.id)
+    if adapter == "sqlite":  # nothing of it was done
+        assert await overdue(store, owner) == set()
+        await store.delete_chat(owner, chat.id)
+    else:
+        assert await overdue(store, owner) == {chat.id}
+        assert await expire(store, owner, chat)
+
+    assert await leftovers(store, owner) == []
