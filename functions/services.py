@@ -48,7 +48,18 @@ from functions.ports import (
 from functions.settings import BEAT_SECONDS, CHECKPOINT_SECONDS, Settings
 
 
-class Store(ChatStore, MemoryStore, RetentionStore, SummaryStore, VectorStore, Counter, JobQueue, NodeRegistry, Ledger, Protocol):
+class Store(
+    ChatStore,
+    MemoryStore,
+    RetentionStore,
+    SummaryStore,
+    VectorStore,
+    Counter,
+    JobQueue,
+    NodeRegistry,
+    Ledger,
+    Protocol,
+):
     """One adapter that is all the ports; both families are."""
 
 
@@ -182,7 +193,20 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         },
     )
     return Services(
-        settings, store, gateway, runs, turns, jobs, prewarmer, summaries, cache, quotas, books, secret_key
+        settings=settings,
+        store=store,
+        gateway=gateway,
+        runs=runs,
+        turns=turns,
+        jobs=jobs,
+        prewarmer=prewarmer,
+        summaries=summaries,
+        memories=memories,
+        cache=cache,
+        retention=Retention(store, runs, _clock, chats_days=settings.chats_days, cache=cache),
+        quotas=quotas,
+        books=books,
+        secret_key=secret_key,
     )
 
 

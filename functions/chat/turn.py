@@ -71,11 +71,15 @@ class Turns:
         summaries: Summaries | None = None,
         follow_ups: FollowUps | None = None,
         cache: SemanticCache | None = None,
+        memories: Memories | None = None,
+        key: bytes = b"",
     ) -> None:
+        """`key` is for the fences around what was looked up."""
         self._store, self._runs, self._gateway = store, runs, gateway
         self.rails = rails  # of the runs that begin now; replaced when the policy is
-        self._prompts = Prompts(store, gateway, system_prompt, context_policy, summaries)
-        self._quotas, self._books, self._follow_ups, self._cache = quotas, books, follow_ups, cache
+        self._prompts = Prompts(store, gateway, system_prompt, context_policy, summaries, memories, key)
+        self._quotas, self._books, self._follow_ups, self._memories = quotas, books, follow_ups, memories
+        self._cache = cache
         self._resuming: set[str] = set()
         runs.takeover = self.resume
 
