@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions import __version__
-from functions.api import chats, embeddings, exports, health, me, memories, nodes, openai, runs, usage
+from functions.api import chats, embeddings, exports, health, knowledge, me, memories, nodes, openai, runs, usage
 from functions.api.sse import DIRECT_SEND
 from functions.chat.messages import new_id
 from functions.errors import (
@@ -40,7 +40,7 @@ from functions.errors import (
     UpstreamError,
 )
 from functions.services import Services
-from functions.settings import BODY_BYTES
+from functions.settings import BODY_BYTES, KNOWLEDGE_FILE_BYTES
 from functions.telemetry import log_fault
 
 DRAIN_BYTES = 16 * BODY_BYTES
@@ -97,7 +97,19 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
         docs_url=None,  # Swagger's page loads scripts from another host
         redoc_url=None,
     )
-    for room in (chats, exports, openai, embeddings, runs, me, memories, usage, nodes, health):  # tried in order
+    for room in (
+        chats,
+        exports,
+        openai,
+        embeddings,
+        runs,
+        me,
+        memories,
+        knowledge,
+        usage,
+        nodes,
+        health,
+    ):  # tried in order
         app.include_router(room.router)
     app.add_exception_handler(ParleyError, _on_parley_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -201,29 +213,35 @@ class Edge:
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 
-        received = 0
+        received, most = 0, _most_bytes(scope)
 
         async def receive_bounded() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > BODY_BYTES:
+            if received > most:
                 await _drain(receive, message)
-                raise TooLarge(f"The body may have {BODY_BYTES} bytes at most.")
+                raise TooLarge(f"The body may have {most} bytes at most.")
             return message
 
-        if _declares_too_much(scope):
+        if _declares_too_much(scope, most):
             await _drain(receive, {"type": "http.request", "more_body": True})
-            error = TooLarge(f"The body may have {BODY_BYTES} bytes at most.")
+            error = TooLarge(f"The body may have {most} bytes at most.")
             response = await _on_parley_error(Request(scope), error)
             await response(scope, receive, send_with_headers)
             return
         await self._app(scope, receive_bounded, send_with_headers)
 
 
-def _declares_too_much(scope: Scope) -> bool:
+def _most_bytes(scope: Scope) -> int:
+    """A document is the one body that may be large: its route writes it to disk as it comes."""
+    is_upload = scope["method"] == "POST" and scope["path"] == "/knowledge"
+    return KNOWLEDGE_FILE_BYTES if is_upload else BODY_BYTES
+
+
+def _declares_too_much(scope: Scope, most: int) -> bool:
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
-    return any(not value.isdigit() or int(value) > BODY_BYTES for value in lengths)
+    return any(not value.isdigit() or int(value) > most for value in lengths)
 
 
 async def _drain(receive: Receive, last: Message) -> None:
@@ -265,7 +283,7 @@ def _serve_web(app: FastAPI, web: Path | None) -> None:
         return
 
     @app.get("/", include_in_schema=False)
-    async def page() -> Response:
+    def page() -> Response:  # in a thread: it looks at the file
         return FileResponse(index, headers={"cache-control": "no-cache"})
 
     app.mount("/", Assets(directory=web), name="web")

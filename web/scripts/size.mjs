@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 // kB of gzipped JavaScript: of the first page, of all that reading and writing chats may load, and of all the pages
 // that are opened from a menu.
 const LIMITS = { entry: 60, chat: 190, pages: 40 };
-const PAGES = /^(?:Usage|Passage|[Kk]nowledge|Memory|Summary|Farewell)-/;
+const PAGES = /^(?:Usage|Passage|[Kk]nowledge|Memory|Summary|Farewell|Tuning|Archive)-/;
 
 const dist = new URL('../dist/', import.meta.url).pathname;
 const html = readFileSync(join(dist, 'index.html'), 'utf8');

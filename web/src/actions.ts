@@ -1,17 +1,20 @@
 /** What a reader can do. Each action asks the server and reports to the store; components call these (and `models.ts`). */
 
 import { signal } from '@preact/signals';
-import { api, ApiError, dropSilentStreams, type ChatPatch, type Completion } from './api';
+import { api, ApiError, dropSilentStreams, type Completion } from './api';
+import { loadChats, patchChat } from './chats';
 import { draftOf, dropDraft, keepDraft } from './lib/drafts';
 import { carryOver, isGrounded } from './lib/grounded';
 import { newId } from './lib/ids';
+import { carryTuning, samplingOf, tuningOf } from './lib/tuning';
 import { forgetAll } from './lib/stored';
 import { refreshModels } from './models';
 import { noticed, problemOf } from './noticed';
 import { follow, type Link } from './run';
 import { dispatch, state } from './store';
+import { tabs, tell, type Word } from './tabs';
 import { childrenOf, newestLeaf } from './tree';
-import { isTerminal, PAGE, type Chat, type Message, type ModelInfo, type Phase, type Problem, type UsageReport } from './wire';
+import { isTerminal, type Message, type ModelInfo, type Phase, type Problem, type UsageReport } from './wire';
 
 const now = (): number => performance.now();
 const threadOf = (id: string) => state.peek().threads[id] ?? null;
@@ -49,10 +52,6 @@ export function cameBack(awayMs: number): void {
 const AWAY_MS = 20_000;
 
 // ---------------------------------------------------------------- other tabs
-
-type Word = { chat: string; what: 'run' | 'changed' | 'gone' };
-const tabs = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel('parley');
-const tell = (word: Word): void => tabs?.postMessage(word);
 
 export function listenToTabs(): void {
   tabs?.addEventListener('message', ({ data }: MessageEvent<Word>) => {
@@ -144,76 +143,6 @@ export async function signOut(): Promise<void> {
   dispatch({ type: 'session', session: 'out' });
 }
 
-// ---------------------------------------------------------------- the list
-
-let listing: AbortController | null = null;
-
-export async function loadChats(query: string = state.peek().list.query, more = false): Promise<void> {
-  listing?.abort();
-  const mine = (listing = new AbortController());
-  const after = more ? state.peek().list.after : null;
-  dispatch({ type: 'list-asked', query, more });
-  try {
-    const page = await api.chats({ limit: PAGE, after, q: query }, mine.signal);
-    const data = page.data.filter((chat) => !leaving.has(chat.id));
-    dispatch({ type: 'list-came', query, page: { ...page, data }, more });
-  } catch (error) {
-    if (!mine.signal.aborted) dispatch({ type: 'list-failed', query, problem: noticed(error) });
-  }
-}
-
-export async function patchChat(id: string, patch: ChatPatch): Promise<void> {
-  const known = threadOf(id)?.chat ?? state.peek().list.chats.find((chat) => chat.id === id);
-  if (known) dispatch({ type: 'chat-put', chat: { ...known, ...patch } });
-  try {
-    const chat = await api.patchChat(id, patch);
-    dispatch({ type: 'chat-put', chat });
-    tell({ chat: id, what: 'changed' });
-  } catch (error) {
-    noticed(error);
-    if (known) dispatch({ type: 'chat-put', chat: known });
-  }
-}
-
-/** A deleted chat goes for good when the time to undo is over. */
-const leaving = new Map<string, { chat: Chat; timer: ReturnType<typeof setTimeout> }>();
-export const UNDO_MS = 7_000;
-
-export function deleteChat(chat: Chat): void {
-  dispatch({ type: 'chat-hidden', id: chat.id });
-  if (state.peek().open === chat.id) location.hash = '';
-  leaving.set(chat.id, { chat, timer: setTimeout(() => void finishDelete(chat.id), UNDO_MS) });
-}
-
-export function undoDelete(id: string): void {
-  const one = leaving.get(id);
-  if (!one) return;
-  clearTimeout(one.timer);
-  leaving.delete(id);
-  dispatch({ type: 'chat-put', chat: one.chat });
-}
-
-async function finishDelete(id: string): Promise<void> {
-  const one = leaving.get(id);
-  if (!one) return;
-  clearTimeout(one.timer);
-  try {
-    await api.deleteChat(id);
-    dropDraft(id);
-    dispatch({ type: 'chat-gone', id });
-    tell({ chat: id, what: 'gone' });
-  } catch (error) {
-    noticed(error);
-    if (!(error instanceof ApiError && error.status === 404)) dispatch({ type: 'chat-put', chat: one.chat });
-  }
-  leaving.delete(id);
-}
-
-/** The page goes away: what was deleted is deleted now. */
-export function finishDeletes(): void {
-  for (const id of leaving.keys()) void finishDelete(id);
-}
-
 // ---------------------------------------------------------------- one chat
 
 export async function openChat(id: string | null): Promise<void> {
@@ -278,6 +207,7 @@ export function send(text: string, parentId?: string | null): void {
   const chatId = open ?? newId();
   if (open === null) {
     carryOver(chatId);
+    carryTuning(chatId);
     if (isTemporary.peek()) temporary.add(chatId);
     isTemporary.value = false;
     dispatch({ type: 'thread-new', id: chatId });
@@ -315,14 +245,20 @@ function deliver(chatId: string, message: Message): void {
   dispatch({ type: 'sent', id: chatId, message, model, at: now() });
   const body: Completion = {
     message: { id: message.id, content: message.content, parent_id: message.parent_id },
-    ...(model ? { model } : {}),
-    ...(isGrounded(chatId) ? { knowledge: true } : {}),
+    ...wishes(chatId, model),
   };
   void run(chatId, message.id, async (signal) => {
     if (isNew && threadOf(chatId)?.chat === null) await makeChat(chatId, model ?? undefined);
     return api.complete(chatId, body, message.id, signal);
   });
 }
+
+/** What this chat wants of every answer. */
+const wishes = (chatId: string, model: string | null): Omit<Completion, 'message' | 'regenerate'> => ({
+  ...samplingOf(chatId),
+  ...(model ? { model } : {}),
+  ...(isGrounded(chatId) ? { knowledge: true } : {}),
+});
 
 /** Chats of this page that are to leave no trace, before the server knows them. */
 const temporary = new Set<string>();
@@ -331,7 +267,8 @@ export const isTemporary = signal(false);
 
 async function makeChat(chatId: string, model: string | undefined): Promise<void> {
   try {
-    const values = { ...(model ? { model } : {}), ...(temporary.has(chatId) ? { temporary: true } : {}) };
+    const { system_prompt } = tuningOf(chatId);
+    const values = { ...(model ? { model } : {}), ...(system_prompt ? { system_prompt } : {}), ...(temporary.has(chatId) ? { temporary: true } : {}) };
     dispatch({ type: 'chat-put', chat: await api.openChat(chatId, values) });
   } catch (error) {
     // Made by an earlier try whose answer was lost.
@@ -352,7 +289,7 @@ export function regenerate(chatId: string, assistantId: string): void {
   dispatch({ type: 'regenerating', id: chatId, messageId: assistantId, model, at: now() });
   const key = keys.get(assistantId) ?? newId();
   keys.set(assistantId, key);
-  const body: Completion = { regenerate: assistantId, ...(model ? { model } : {}), ...(isGrounded(chatId) ? { knowledge: true } : {}) };
+  const body: Completion = { regenerate: assistantId, ...wishes(chatId, model) };
   void run(chatId, assistantId, (signal) => api.complete(chatId, body, key, signal));
 }
 

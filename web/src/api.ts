@@ -36,7 +36,14 @@ export interface NewMessage {
   parent_id?: string | null;
 }
 
-export type Completion = ({ message: NewMessage } | { regenerate: string }) & { model?: string; knowledge?: boolean };
+export type Completion = ({ message: NewMessage } | { regenerate: string }) & { model?: string; knowledge?: boolean } & Sampling;
+
+/** What is absent is the model's own default. */
+export interface Sampling {
+  temperature?: number;
+  top_p?: number;
+  max_tokens?: number;
+}
 
 export type ChatPatch = Partial<Pick<Chat, 'title' | 'pinned' | 'archived' | 'model' | 'system_prompt' | 'active_leaf'>>;
 
@@ -160,7 +167,7 @@ export const api = {
 
   chats: (values: { limit: number; after?: string | null; q?: string; archived?: boolean }, signal?: AbortSignal) =>
     json<Page<Chat>>('GET', `/chats${query(values)}`, undefined, { signal }),
-  openChat: (id: string, values: { model?: string; temporary?: boolean }) => json<Chat>('POST', '/chat', { id, ...values }),
+  openChat: (id: string, values: { model?: string; temporary?: boolean; system_prompt?: string }) => json<Chat>('POST', '/chat', { id, ...values }),
   chat: (id: string, values: { limit?: number; before?: string | null } = {}) =>
     json<ChatDetail>('GET', `/chat/${part(id)}${query(values)}`),
   patchChat: (id: string, patch: ChatPatch) => json<Chat>('PATCH', `/chat/${part(id)}`, patch),
@@ -171,7 +178,7 @@ export const api = {
     json<Feedback>('PUT', feedbackUrl(chatId, messageId), opinion),
   dropFeedback: async (chatId: string, messageId: string): Promise<null> =>
     (await request('DELETE', feedbackUrl(chatId, messageId)), null),
-  exportUrl: (id: string): string => `/chat/${part(id)}/export?format=json`,
+  exportUrl: (id: string, format: 'json' | 'markdown'): string => `/chat/${part(id)}/export${query({ format })}`,
 
   /** `key` makes a regeneration safe to repeat; a message is its own key. */
   complete: (chatId: string, body: Completion, key: string, signal: AbortSignal) =>

@@ -1,5 +1,6 @@
 import { render } from 'preact';
-import { cameBack, finishDeletes, listenToTabs, openChat, setOnline, start, stop } from './actions';
+import { cameBack, listenToTabs, openChat, setOnline, start, stop } from './actions';
+import { finishDeletes } from './chats';
 import { shortcutOf } from './lib/keys';
 import { applySettings } from './lib/settings';
 import { warm } from './markdown/paint';

@@ -13,7 +13,7 @@ import { chatItems, Rename, Sidebar } from './Sidebar';
 import { SignIn } from './SignIn';
 import { Status } from './Status';
 import { Thread } from './Thread';
-import { dropToast, go, isDrawerOpen, isPhone, toasts, toggleSidebar } from './view';
+import { dialog, dropToast, go, isDrawerOpen, isPhone, toasts, toggleSidebar } from './view';
 
 export function App() {
   const title = chat.value?.title;
@@ -70,6 +70,9 @@ function Header({ isSideShown }: { isSideShown: boolean }) {
       <Models />
       <span class="head-space" />
       {one && isRenaming && <Rename chat={one} done={() => setRenaming(false)} />}
+      <button type="button" class="icon-button" aria-label={t.value.tuning} data-tip={t.value.tuning} onClick={() => (dialog.value = 'tuning')}>
+        <icons.Tune />
+      </button>
       {(openId.value === null || one?.temporary) && (
         <button
           type="button"

@@ -47,6 +47,8 @@ export function Dialogs() {
   if (dialog.value === 'memory') return <Later key="memory" load={() => import('./Memory').then(({ Memory }) => Memory)} />;
   if (dialog.value === 'summary') return <Later key="summary" load={() => import('./Summary').then(({ Summary }) => Summary)} />;
   if (dialog.value === 'farewell') return <Later key="farewell" load={() => import('./Farewell').then(({ Farewell }) => Farewell)} />;
+  if (dialog.value === 'tuning') return <Later key="tuning" load={() => import('./Tuning').then(({ Tuning }) => Tuning)} />;
+  if (dialog.value === 'archive') return <Later key="archive" load={() => import('./Archive').then(({ Archive }) => Archive)} />;
   return null;
 }
 
@@ -163,6 +165,7 @@ function Settings() {
       <Instructions />
       <div class="links">
         <button type="button" class="text-button" onClick={() => (dialog.value = 'memory')}>{words.memoryManage}</button>
+        <button type="button" class="text-button" onClick={() => (dialog.value = 'archive')}>{words.archived}</button>
         <a class="text-button" href="/export" download="">{words.exportAll}</a>
         <button type="button" class="text-button danger" onClick={() => (dialog.value = 'farewell')}>{words.farewell}</button>
       </div>

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { deleteChat, loadChats, patchChat, undoDelete, UNDO_MS } from '../actions';
+import { archiveChat, deleteChat, loadChats, patchChat, unarchiveChat, undoDelete, UNDO_MS } from '../chats';
 import { api } from '../api';
 import { dayGroup } from '../lib/format';
 import { locale, t } from '../lib/i18n';
@@ -191,7 +191,17 @@ export function chatItems(chat: Chat, rename: () => void): Item[] {
   return [
     { id: 'rename', label: words.rename, icon: <icons.Pen />, run: rename },
     { id: 'pin', label: chat.pinned ? words.unpin : words.pin, icon: <icons.Pin />, run: () => void patchChat(chat.id, { pinned: !chat.pinned }) },
-    { id: 'export', label: words.exportJson, icon: <icons.Export />, href: api.exportUrl(chat.id) },
+    {
+      id: 'archive',
+      label: words.archive,
+      icon: <icons.Box />,
+      run: () => {
+        archiveChat(chat);
+        toast(words.archivedOne(chat.title ?? words.untitled), { label: words.undo, run: () => unarchiveChat(chat) }, UNDO_MS);
+      },
+    },
+    { id: 'markdown', label: words.exportMarkdown, icon: <icons.Export />, href: api.exportUrl(chat.id, 'markdown') },
+    { id: 'export', label: words.exportJson, icon: <icons.Export />, href: api.exportUrl(chat.id, 'json') },
     {
       id: 'delete',
       label: words.delete,

@@ -122,6 +122,18 @@ export const People = icon(
   </>,
 );
 export const Spark = icon(<path d="M10 3.25c.6 3.900 2.850 6.150 6.750 6.750-3.900.600-6.150 2.850-6.750 6.750-.600-3.900-2.850-6.150-6.750-6.750 3.900-.600 6.150-2.850 6.750-6.750z" />);
+export const Tune = icon(
+  <>
+    <path d="M5.500 3.500v6M5.500 13.500v3M10 3.500v2.500M10 10v6.500M14.500 3.500v7.500M14.500 15v1.500" />
+    <path d="M3.500 11.500h4M8 8h4M12.500 13h4" />
+  </>,
+);
+export const Box = icon(
+  <>
+    <rect x="3" y="4" width="14" height="3.750" rx="1" />
+    <path d="M4.250 7.750v6.500a2 2 0 0 0 2 2h7.500a2 2 0 0 0 2-2v-6.500M8.250 10.750h3.500" />
+  </>,
+);
 export const Ghost = icon(
   <>
     <circle cx="10" cy="10" r="6.75" stroke-dasharray="2.6 2.7" />

@@ -4,7 +4,7 @@ import { signal } from '@preact/signals';
 import { change, settings } from '../lib/settings';
 import type { Citation } from '../wire';
 
-export type Dialog = 'settings' | 'help' | 'usage' | 'passage' | 'knowledge' | 'memory' | 'summary' | 'farewell';
+export type Dialog = 'settings' | 'help' | 'usage' | 'passage' | 'knowledge' | 'memory' | 'summary' | 'farewell' | 'tuning' | 'archive';
 
 export const dialog = signal<Dialog | null>(null);
 
