@@ -245,7 +245,8 @@ class VectorStore(Protocol):
     async def search_vectors(
         self, owner: str, collection: str, vector: Sequence[float], *, limit: int
     ) -> tuple[Hit, ...]:
-        """The nearest first; `score` is the cosine, in [-1, 1]."""
+        """The nearest first; `score` is the cosine, in [-1, 1]. What was deleted or replaced is never found as it was.
+        In a collection of many an adapter may overlook one, or find a new one some moments later."""
 
     async def delete_vectors(self, owner: str, collection: str, ids: Sequence[str] | None = None) -> None:
         """These ids, or the whole collection; absent ids are no error."""

@@ -21,7 +21,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -37,7 +37,7 @@ from functions.ports import ChatStore, Hit, VectorStore
 from functions.telemetry import log, log_fault
 
 COLLECTION = "answers"
-HOUSE = "*"  # owns what a tenant shares; no user can be called so
+HOUSE = "=house"  # owns what a tenant shares; no user can be called so: a token is NAME=HASH
 QUESTION_CHARS = 2000  # a longer one is a task with its material, and never asked twice by chance
 LOOK_SECONDS = 1.0  # the model's first word takes longer; after that nobody waits for the cache
 NEIGHBOURS = 8
@@ -157,8 +157,7 @@ class SemanticCache:
         holder, collection = self._holder(run.owner), space(COLLECTION, model)
         try:
             near = await self._store.search_vectors(holder, collection, look.vectors[model], limit=NEIGHBOURS)
-        except BadInput:  # the model of this name makes vectors of another length now
-            await self._store.delete_vectors(holder, collection)
+        except BadInput:  # they have another length: `keep` begins anew
             return None
         least, holds = (LEXICAL_SCORE, repeats) if model == LEXICAL_MODEL else (self._score, agree)
         known = [(hit, msgspec.convert(hit.data, _Entry)) for hit in near if hit.score >= least]
@@ -192,14 +191,17 @@ class SemanticCache:
         item_id, data = _item_id(ended.owner, answer.chat_id), msgspec.to_builtins(entry)
         try:
             for model, vector in look.vectors.items():
-                await self._store.put_vectors(
-                    self._holder(ended.owner),
-                    space(COLLECTION, model),
-                    [(item_id, vector, data)],
-                    expires_ms=now_ms + self._kept_ms,
-                )
+                await self._put(self._holder(ended.owner), space(COLLECTION, model), (item_id, vector, data), now_ms)
         except Exception:  # the edge of the cache: the answer has been given
             log_fault("cache.fault", run=ended.id)
+
+    async def _put(self, holder: str, collection: str, item: tuple[str, Sequence[float], Any], now_ms: int) -> None:
+        expires_ms = now_ms + self._kept_ms
+        try:
+            await self._store.put_vectors(holder, collection, [item], expires_ms=expires_ms)
+        except BadInput:  # the model of this name makes vectors of another length now
+            await self._store.delete_vectors(holder, collection)
+            await self._store.put_vectors(holder, collection, [item], expires_ms=expires_ms)
 
     async def forget(self, owner: str, chats: Sequence[str]) -> None:
         """Chats have been deleted: nothing of them was found from then on, and now nothing points at them."""

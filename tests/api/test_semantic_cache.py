@@ -19,6 +19,7 @@ QUESTION = "What is the capital of France?"
 OTHER = "How do magnets work?"
 WAYS: list[tuple[dict[str, Any], dict[str, Any]]] = [  # of the chat, of the message
     ({"system_prompt": "Answer in rhyme."}, {}),
+    ({"temporary": True}, {}),
     ({}, {"temperature": 0.5}),
     ({}, {"max_tokens": 100}),
     ({}, {"stop": ["x"]}),
