@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from functions.chat.documents import Chunk, Collection, CollectionRole, Document, Member, PartKind
 from functions.chat.messages import (
     Chat,
     Feedback,
@@ -243,6 +244,65 @@ class VectorStore(Protocol):
         whole collection is deleted."""
 
     async def search_vectors(
+class KnowledgeStore(Protocol):
+    """Collections, their documents and what these are made of. All of it lies with the collection's owner; whoever is
+    let in finds the owner in `list_collections`, and nowhere else."""
+
+    async def create_collection(self, owner: str, collection: Collection) -> bool:
+        """False, and nothing changed, when the owner has one of this id."""
+
+    async def list_collections(self, principal: str) -> tuple[Collection, ...]:
+        """Their own and those that they were let into, by id, each with their role in it."""
+
+    async def rename_collection(self, owner: str, collection_id: str, name: str) -> None:
+        """Raises NotFound."""
+
+    async def delete_collection(self, owner: str, collection_id: str) -> None:
+        """With its members and documents. Raises NotFound; a call that was cut off may be made again all the same."""
+
+    async def put_member(self, owner: str, collection_id: str, principal: str, role: CollectionRole | None) -> None:
+        """Let in, change the role, or put out (None). Raises NotFound for the collection."""
+
+    async def list_members(self, owner: str, collection_id: str) -> tuple[Member, ...]:
+        """By name. Raises NotFound."""
+
+    async def add_document(self, owner: str, document: Document) -> None:
+        """Raises NotFound when the collection is gone."""
+
+    async def list_documents(self, owner: str) -> tuple[Document, ...]:
+        """Of all collections of the owner, by id (oldest first)."""
+
+    async def get_document(self, owner: str, document_id: str) -> Document:
+        """Raises NotFound."""
+
+    async def put_document(self, owner: str, document: Document) -> None:
+        """Store it anew. Raises NotFound when it is gone."""
+
+    async def finish_document(self, owner: str, document: Document) -> bool:
+        """Store it, ready, in the place of all older ones of its file name and collection, at once: whoever looks sees
+        them or it, never both or neither. False when a newer one is ready already: then it is gone itself. Raises
+        NotFound when it is gone. What the others were made of is purged by who knows of it."""
+
+    async def delete_document(self, owner: str, document_id: str) -> None:
+        """With its chunks and parts. Raises NotFound."""
+
+    async def purge_document(self, owner: str, document_id: str) -> None:
+        """Delete whatever may be left of one that is gone."""
+
+    async def put_part(self, owner: str, document_id: str, kind: PartKind, number: int, data: bytes) -> None:
+        """Insert or replace; 256 KiB at most. Raises NotFound when the document is gone."""
+
+    async def read_part(self, owner: str, document_id: str, kind: PartKind, number: int) -> bytes | None: ...
+
+    async def drop_parts(self, owner: str, document_id: str, kind: PartKind) -> None: ...
+
+    async def put_chunks(self, owner: str, document_id: str, chunks: Sequence[Chunk]) -> None:
+        """Insert or replace by number. Raises NotFound when the document is gone."""
+
+    async def read_chunks(self, owner: str, document_id: str, numbers: Sequence[int]) -> tuple[Chunk, ...]:
+        """Those of them that are there, by number."""
+
+
         self, owner: str, collection: str, vector: Sequence[float], *, limit: int
     ) -> tuple[Hit, ...]:
         """The nearest first; `score` is the cosine, in [-1, 1]. What was deleted or replaced is never found as it was.

@@ -16,17 +16,21 @@ from typing import Protocol
 from functions.chat.books import Books
 from functions.chat.context import Fill
 from functions.chat.follow_ups import FollowUps
+from functions.chat.indexing import Indexing
 from functions.chat.jobs import Jobs, bring_to_its_end
+from functions.chat.library import Library
 from functions.chat.memory import Memories
-from functions.chat.messages import RememberJob, RunJob, SummariseJob, TitleJob
+from functions.chat.messages import ForgetJob, IndexJob, RememberJob, RunJob, SummariseJob, TitleJob
 from functions.chat.prewarm import Prewarmer
 from functions.chat.quotas import Quotas
 from functions.chat.rails import Guards, Rails
 from functions.chat.remember import Remembering
 from functions.chat.retention import Retention
+from functions.chat.retrieved import Retrieval
 from functions.chat.runs import Runs
 from functions.chat.scribe import Scribe
 from functions.chat.semantic_cache import SemanticCache
+from functions.chat.sources import Finder
 from functions.chat.summary import Summaries
 from functions.chat.titles import Titles
 from functions.chat.turn import Turns
@@ -38,6 +42,7 @@ from functions.ports import (
     ChatStore,
     Counter,
     JobQueue,
+    KnowledgeStore,
     Ledger,
     MemoryStore,
     NodeRegistry,
@@ -50,6 +55,7 @@ from functions.settings import BEAT_SECONDS, CHECKPOINT_SECONDS, Settings
 
 class Store(
     ChatStore,
+    KnowledgeStore,
     MemoryStore,
     RetentionStore,
     SummaryStore,
@@ -74,6 +80,8 @@ class Services:
     prewarmer: Prewarmer
     summaries: Summaries
     memories: Memories
+    library: Library
+    retrieval: Retrieval
     retention: Retention
     cache: SemanticCache | None
     quotas: Quotas
@@ -160,6 +168,9 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
     memories = Memories(store, gateway, books, lambda: turns.rails, is_on=settings.memory, clock=_clock)
     remembering = Remembering(store, gateway, scribe, memories, key=secret_key, clock=_clock)
     cache = _cache_of(settings, store, gateway, books)
+    library = Library(store, gateway, _clock)
+    indexing = Indexing(store, gateway, library, books, lambda: turns.rails)
+    retrieval = Retrieval(store, gateway, library, books)
     turns = Turns(
         store=store,
         runs=runs,
@@ -171,6 +182,7 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         context_policy=Fill(),
         summaries=summaries,
         memories=memories,
+        finder=Finder(retrieval, gateway),
         key=secret_key,
         follow_ups=FollowUps(store, _clock, [summaries.after, titles.after, remembering.after]),
         cache=cache,
@@ -185,12 +197,15 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
             SummariseJob: summaries.by_day,
             TitleJob: titles.by_day,
             RememberJob: remembering.by_day,
+            IndexJob: indexing.index,
+            ForgetJob: library.forget_late,
         },
         at_night={
             SummariseJob: summaries.by_night,
             TitleJob: titles.by_night,
             RememberJob: remembering.by_night,
         },
+        gave_up={IndexJob: indexing.gave_up},
     )
     return Services(
         settings=settings,
@@ -203,6 +218,8 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         summaries=summaries,
         memories=memories,
         cache=cache,
+        library=library,
+        retrieval=retrieval,
         retention=Retention(store, runs, _clock, chats_days=settings.chats_days, cache=cache),
         quotas=quotas,
         books=books,

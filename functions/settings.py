@@ -35,6 +35,17 @@ TEMPORARY_CHAT_SECONDS = 24 * 3600.0  # after its last message
 RUN_LOG_SECONDS = 7 * 24 * 3600.0  # the answer itself is a message, and stays
 MEMORIES_MAX = 200  # of one user
 MEMORY_CHARS = 400
+KNOWLEDGE_FILE_BYTES = 25 * 1024 * 1024
+COLLECTIONS_MAX = 50  # of one user's own
+MEMBERS_MAX = 100  # of one collection
+DOCUMENTS_MAX = 500  # of one user's own, all collections together
+DOCUMENT_PAGES = 2_000
+DOCUMENT_CHARS = 8_000_000
+DOCUMENT_CHUNKS = 4_000
+KNOWLEDGE_CHUNKS = 50_000  # of one user's own documents together: what a search may have to look through
+READING_SECONDS = 60.0  # for one file, and then its process is ended
+READING_MEMORY_BYTES = 1024 * 1024 * 1024
+PASSAGES = 6  # that a question is shown at most
 HOLD_BACK_CHARS = 160
 STORED_ITEM_BYTES = 300 * 1024
 
@@ -114,6 +125,13 @@ class Settings(BaseSettings):
     memory: bool = True  # what users say of themselves is remembered; each can switch it off for themselves
     night_minutes: Annotated[float, Field(ge=0, le=600)] = 10.0  # what the nightly job may keep GPUs busy; 0: no job
 
+    # Whether a question that was answered before may be answered by that: the same user's, or anybody's in the house
+    semantic_cache: Literal["off", "user", "tenant"] = "off"
+    semantic_cache_days: Annotated[float, Field(gt=0, le=365)] = 7.0  # how long an answer may be given again
+    # the least cosine of two questions, in the space of the embedding model; `python -m tests.cache.measure` shows how
+    # often which one errs
+    semantic_cache_score: Annotated[float, Field(gt=0, le=1)] = 0.92
+
     # Who may come in: "local" is one user on loopback; "token" asks for an access token
     auth: str = "local"
     # name=sha256 of the token in hex, comma-separated
@@ -127,13 +145,6 @@ class Settings(BaseSettings):
     tokens_per_day: int = 0  # per principal; 0: no limit
     chats_days: Annotated[int, Field(ge=0, le=36_500)] = 0  # chats untouched for so long are deleted; 0: kept
     lease_seconds: float = LEASE_SECONDS  # how long a silent worker keeps its runs
-    # Whether a question that was answered before may be answered by that: the same user's, or anybody's in the house
-    semantic_cache: Literal["off", "user", "tenant"] = "off"
-    semantic_cache_days: Annotated[float, Field(gt=0, le=365)] = 7.0  # how long an answer may be given again
-    # the least cosine of two questions, in the space of the embedding model; `python -m tests.cache.measure` shows how
-    # often which one errs
-    semantic_cache_score: Annotated[float, Field(gt=0, le=1)] = 0.92
-
     checkpoint_ms: int | None = None  # None: the store's own (a beat on SQLite, CHECKPOINT_SECONDS on DynamoDB)
 
 

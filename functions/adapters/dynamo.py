@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from functions.adapters import dynamo_chats as chats
 from functions.adapters import dynamo_counters as counters
 from functions.adapters import dynamo_jobs as jobs
+from functions.adapters import dynamo_knowledge as knowledge
 from functions.adapters import dynamo_ledger as ledger
 from functions.adapters import dynamo_memories as memories
 from functions.adapters import dynamo_nodes as nodes
@@ -31,6 +32,7 @@ from functions.adapters import dynamo_vectors as vectors
 from functions.adapters.dynamo_calls import ask, no_tables
 from functions.adapters.dynamo_models import THREADS, Tables, bind
 from functions.adapters.rules import unavailable
+from functions.chat.documents import Chunk, Collection, CollectionRole, Document, Member, PartKind
 from functions.chat.messages import (
     Chat,
     Feedback,
@@ -249,6 +251,61 @@ class DynamoStore:
         *,
         expires_ms: int = 0,
     ) -> None:
+    # -- knowledge ----------------------------------------------------------------------------------------------
+    async def create_collection(self, owner: str, collection: Collection) -> bool:
+        return await self._call(knowledge.create_collection, owner, collection)
+
+    async def list_collections(self, principal: str) -> tuple[Collection, ...]:
+        return await self._call(knowledge.list_collections, principal)
+
+    async def rename_collection(self, owner: str, collection_id: str, name: str) -> None:
+        await self._call(knowledge.rename_collection, owner, collection_id, name)
+
+    async def delete_collection(self, owner: str, collection_id: str) -> None:
+        await self._call(knowledge.delete_collection, owner, collection_id)
+
+    async def put_member(self, owner: str, collection_id: str, principal: str, role: CollectionRole | None) -> None:
+        await self._call(knowledge.put_member, owner, collection_id, principal, role)
+
+    async def list_members(self, owner: str, collection_id: str) -> tuple[Member, ...]:
+        return await self._call(knowledge.list_members, owner, collection_id)
+
+    async def add_document(self, owner: str, document: Document) -> None:
+        await self._call(knowledge.add_document, owner, document)
+
+    async def list_documents(self, owner: str) -> tuple[Document, ...]:
+        return await self._call(knowledge.list_documents, owner)
+
+    async def get_document(self, owner: str, document_id: str) -> Document:
+        return await self._call(knowledge.get_document, owner, document_id)
+
+    async def put_document(self, owner: str, document: Document) -> None:
+        await self._call(knowledge.put_document, owner, document)
+
+    async def finish_document(self, owner: str, document: Document) -> bool:
+        return await self._call(knowledge.finish_document, owner, document)
+
+    async def delete_document(self, owner: str, document_id: str) -> None:
+        await self._call(knowledge.delete_document, owner, document_id)
+
+    async def purge_document(self, owner: str, document_id: str) -> None:
+        await self._call(knowledge.purge_document, owner, document_id)
+
+    async def put_part(self, owner: str, document_id: str, kind: PartKind, number: int, data: bytes) -> None:
+        await self._call(knowledge.put_part, owner, document_id, kind, number, data)
+
+    async def read_part(self, owner: str, document_id: str, kind: PartKind, number: int) -> bytes | None:
+        return await self._call(knowledge.read_part, owner, document_id, kind, number)
+
+    async def drop_parts(self, owner: str, document_id: str, kind: PartKind) -> None:
+        await self._call(knowledge.drop_parts, owner, document_id, kind)
+
+    async def put_chunks(self, owner: str, document_id: str, chunks: Sequence[Chunk]) -> None:
+        await self._call(knowledge.put_chunks, owner, document_id, chunks)
+
+    async def read_chunks(self, owner: str, document_id: str, numbers: Sequence[int]) -> tuple[Chunk, ...]:
+        return await self._call(knowledge.read_chunks, owner, document_id, numbers)
+
         await self._call(vectors.put_vectors, owner, collection, items, expires_ms=expires_ms)
 
     async def search_vectors(

@@ -5,6 +5,13 @@
     U#owner                 N#memory              memory
     U#owner                 I#key                 idempotency key of a turn -> its run
     U#owner                 P                     profile
+    U#owner                 K#collection          collection of the knowledge base
+    U#owner                 G#collection          what somebody else has let this owner into
+    U#owner                 D#document            document
+    U#owner                 F#collection#name     which document of this file name is the one that counts
+    U#owner#K#collection    A#principal           member of a collection
+    U#owner#D#document      T#number              chunk
+    U#owner#D#document      B#kind#number         part of the file, or of the index of its words
     U#owner#C#chat          M#message             message
     U#owner#C#chat          R#run                 pointer to a run of the chat (so that delete finds it)
     U#owner#C#chat          S#version#message     summary up to that message; first only the marker of who makes it
@@ -272,6 +279,43 @@ def memory_sk(memory_id: str) -> str:
 
 
 def pointer_sk(run_id: str) -> str:
+def collection_sk(collection_id: str) -> str:
+    return f"K#{safe(collection_id)}"
+
+
+def knowledge_pk(owner: str, collection_id: str) -> str:
+    return f"U#{safe(owner)}#K#{safe(collection_id)}"
+
+
+def member_sk(principal: str) -> str:
+    return f"A#{short(principal)}"
+
+
+def grant_sk(collection_id: str) -> str:
+    return f"G#{safe(collection_id)}"
+
+
+def document_sk(document_id: str) -> str:
+    return f"D#{safe(document_id)}"
+
+
+def document_pk(owner: str, document_id: str) -> str:
+    return f"U#{safe(owner)}#D#{safe(document_id)}"
+
+
+def filename_sk(collection_id: str, filename: str | None = None) -> str:
+    """Without a name it stands before all of the collection."""
+    return f"F#{safe(collection_id)}#" + ("" if filename is None else hashlib.sha256(filename.encode()).hexdigest())
+
+
+def chunk_sk(number: int) -> str:
+    return f"T#{number:06}"
+
+
+def part_sk(kind: str, number: int | None = None) -> str:
+    return f"B#{kind}#" + ("" if number is None else f"{number:04}")
+
+
     return f"R#{safe(run_id)}"
 
 

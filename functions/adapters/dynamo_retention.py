@@ -21,6 +21,7 @@ import msgspec
 from functions.adapters import rules
 from functions.adapters.dynamo_calls import ATTEMPTS, Refused, ask, delete_all
 from functions.adapters.dynamo_chats import delete_chat, find_item
+from functions.adapters.dynamo_knowledge import leave_all
 from functions.adapters.dynamo_models import (
     DELETED,
     TEMPORARY,
@@ -117,6 +118,7 @@ def was_erased(t: Tables, owner: str, *, since_ms: int) -> bool:
 def _erase_chats(t: Tables, owner: str) -> Counter[str]:
     """First what fences: chats are marked, and runs lose the item that every checkpoint is conditional on. What was
     written in between is found by the next look."""
+    leave_all(t, owner)  # what stands in others' partitions is found through their own, so it goes first
     in_ledger = t.chat.pk.startswith("H#L#")
     rows = _scan(t.chat, _is_theirs(t.chat, owner) | in_ledger, ["pk", "sk", "data", "parts"])
     nameless = [(row, use) for row in rows if row.pk.startswith("H#") and (use := _decode_use(row.data)).owner == owner]
@@ -180,6 +182,11 @@ _KINDS = {
     "I": "turn_keys",
     "P": "profiles",
     "S": "summaries",
+    "K": "knowledge",
+    "A": "knowledge_members",
+    "D": "documents",
+    "T": "chunks",
+    "B": "document_parts",
 }
 
 

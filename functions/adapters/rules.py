@@ -39,6 +39,14 @@ def no_memory() -> NotFound:
     return NotFound("There is no such memory.")
 
 
+def no_collection() -> NotFound:
+    return NotFound("There is no such collection.")
+
+
+def no_document() -> NotFound:
+    return NotFound("There is no such document.")
+
+
 def no_run() -> NotFound:
     return NotFound("There is no such run.")
 

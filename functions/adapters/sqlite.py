@@ -21,6 +21,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from functions.adapters import sqlite_chats as chats
 from functions.adapters import sqlite_counters as counters
 from functions.adapters import sqlite_jobs as jobs
+from functions.adapters import sqlite_knowledge as knowledge
 from functions.adapters import sqlite_ledger as ledger
 from functions.adapters import sqlite_memories as memories
 from functions.adapters import sqlite_nodes as nodes
@@ -33,6 +34,7 @@ from functions.adapters.rules import SIGHTING_KEPT_MS
 from functions.adapters.sqlite_schema import open_file, prove_writable
 from functions.adapters.sqlite_sweep import SWEEP_MS, sweep
 from functions.adapters.sqlite_writer import Readers, Writer
+from functions.chat.documents import Chunk, Collection, CollectionRole, Document, Member, PartKind
 from functions.chat.messages import (
     Chat,
     Feedback,
@@ -276,6 +278,61 @@ class SqliteStore:
         owner: str,
         collection: str,
         items: Sequence[tuple[str, Sequence[float], dict[str, Any]]],
+    # -- knowledge ----------------------------------------------------------------------------------------------
+    async def create_collection(self, owner: str, collection: Collection) -> bool:
+        return await self._write(knowledge.create_collection, owner, collection)
+
+    async def list_collections(self, principal: str) -> tuple[Collection, ...]:
+        return await self._read(knowledge.list_collections, principal)
+
+    async def rename_collection(self, owner: str, collection_id: str, name: str) -> None:
+        await self._write(knowledge.rename_collection, owner, collection_id, name)
+
+    async def delete_collection(self, owner: str, collection_id: str) -> None:
+        await self._write(knowledge.delete_collection, owner, collection_id)
+
+    async def put_member(self, owner: str, collection_id: str, principal: str, role: CollectionRole | None) -> None:
+        await self._write(knowledge.put_member, owner, collection_id, principal, role)
+
+    async def list_members(self, owner: str, collection_id: str) -> tuple[Member, ...]:
+        return await self._read(knowledge.list_members, owner, collection_id)
+
+    async def add_document(self, owner: str, document: Document) -> None:
+        await self._write(knowledge.add_document, owner, document)
+
+    async def list_documents(self, owner: str) -> tuple[Document, ...]:
+        return await self._read(knowledge.list_documents, owner)
+
+    async def get_document(self, owner: str, document_id: str) -> Document:
+        return await self._read(knowledge.get_document, owner, document_id)
+
+    async def put_document(self, owner: str, document: Document) -> None:
+        await self._write(knowledge.put_document, owner, document)
+
+    async def finish_document(self, owner: str, document: Document) -> bool:
+        return await self._write(knowledge.finish_document, owner, document)
+
+    async def delete_document(self, owner: str, document_id: str) -> None:
+        await self._write(knowledge.delete_document, owner, document_id)
+
+    async def purge_document(self, owner: str, document_id: str) -> None:
+        await self._write(knowledge.purge_document, owner, document_id)
+
+    async def put_part(self, owner: str, document_id: str, kind: PartKind, number: int, data: bytes) -> None:
+        await self._write(knowledge.put_part, owner, document_id, kind, number, data)
+
+    async def read_part(self, owner: str, document_id: str, kind: PartKind, number: int) -> bytes | None:
+        return await self._read(knowledge.read_part, owner, document_id, kind, number)
+
+    async def drop_parts(self, owner: str, document_id: str, kind: PartKind) -> None:
+        await self._write(knowledge.drop_parts, owner, document_id, kind)
+
+    async def put_chunks(self, owner: str, document_id: str, chunks: Sequence[Chunk]) -> None:
+        await self._write(knowledge.put_chunks, owner, document_id, chunks)
+
+    async def read_chunks(self, owner: str, document_id: str, numbers: Sequence[int]) -> tuple[Chunk, ...]:
+        return await self._read(knowledge.read_chunks, owner, document_id, numbers)
+
         *,
         expires_ms: int = 0,
     ) -> None:

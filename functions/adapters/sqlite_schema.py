@@ -104,6 +104,24 @@ MIGRATIONS = (
     CREATE INDEX vectors_expire ON vectors (expires_ms) WHERE expires_ms > 0;
     """,
     """
+    CREATE TABLE knowledge (
+        n INTEGER PRIMARY KEY, owner TEXT NOT NULL, id TEXT NOT NULL, data BLOB NOT NULL, UNIQUE (owner, id));
+    CREATE TABLE knowledge_members (
+        owner TEXT NOT NULL, collection INTEGER NOT NULL REFERENCES knowledge (n) ON DELETE CASCADE,
+        role TEXT NOT NULL, PRIMARY KEY (owner, collection)) WITHOUT ROWID;
+    CREATE INDEX knowledge_members_of ON knowledge_members (collection);
+    CREATE TABLE documents (
+        n INTEGER PRIMARY KEY, owner TEXT NOT NULL, id TEXT NOT NULL,
+        collection INTEGER NOT NULL REFERENCES knowledge (n) ON DELETE CASCADE, data BLOB NOT NULL, UNIQUE (owner, id));
+    CREATE INDEX documents_of_collection ON documents (collection);
+    CREATE TABLE chunks (
+        document INTEGER NOT NULL REFERENCES documents (n) ON DELETE CASCADE, number INTEGER NOT NULL,
+        data BLOB NOT NULL, PRIMARY KEY (document, number));
+    CREATE TABLE document_parts (
+        document INTEGER NOT NULL REFERENCES documents (n) ON DELETE CASCADE, kind TEXT NOT NULL,
+        number INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (document, kind, number));
+    """,
+    """
     ALTER TABLE chats ADD COLUMN expires_us INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE chats ADD COLUMN remembered_ms INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX chats_expire ON chats (expires_us) WHERE expires_us > 0;

@@ -62,6 +62,7 @@ class Completion(Body):
     stop: Annotated[list[StopText], Field(max_length=4)] | None = None
     mode: Literal["stream", "async"] = "stream"
     cache: bool = True
+    knowledge: bool = False
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "Completion":
@@ -123,6 +124,7 @@ def _turn_request(chat_id: str, body: Completion, key: str | None) -> TurnReques
         ),
         mode=body.mode,
         cache=body.cache,
+        knowledge=body.knowledge,
     )
 
 

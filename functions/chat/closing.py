@@ -12,6 +12,7 @@ import msgspec
 from functions.chat import opening
 from functions.chat.guarded import Gate
 from functions.chat.messages import (
+    Citation,
     Cost,
     Done,
     Failed,
@@ -27,6 +28,7 @@ from functions.chat.messages import (
 )
 from functions.chat.rails import Rails
 from functions.chat.semantic_cache import Look
+from functions.chat.sources import Sources
 
 Ending = Literal["completed", "stopped"] | Problem
 
@@ -52,6 +54,8 @@ class Progress:
     summarised: int = 0
     memories: int = 0  # that the model was shown
     depth: int = 0  # messages from the root to the question
+    citations: tuple[Citation, ...] = ()  # of the passages that the model was shown
+    sources: Sources | None = None  # those passages, once this process has them
     verdicts: list[Verdict] = field(default_factory=list)
     railed: int = 0  # of them, those that the rails of the node's part under way have given
     uses: list[NodeUse] = field(default_factory=list)  # of nodes, by this worker
@@ -86,6 +90,7 @@ def closed(
         "timings": _timings(run, progress, now_ms),
         "cost": cost,
         "verdicts": tuple(progress.verdicts),
+        "citations": progress.citations,
         "error": ending if isinstance(ending, Problem) else None,
     }
     ended = msgspec.structs.replace(run, status=status, ended_at=datetime.fromtimestamp(now_ms / 1000, UTC), **outcome)

@@ -7,6 +7,8 @@ from uuid import NAMESPACE_URL, uuid5
 from functions.chat.messages import Problem, Struct
 
 CollectionRole = Literal["reader", "editor", "owner"]
+FileKind = Literal["pdf", "docx", "html", "markdown", "text"]
+PartKind = Literal["file", "words"]  # of what is stored in parts
 DocumentStatus = Literal["queued", "indexing", "ready", "failed"]
 
 
@@ -36,6 +38,7 @@ class Document(Struct, frozen=True, kw_only=True):
     title: str
     filename: str
     media_type: str
+    kind: FileKind = "text"  # how it is read
     size_bytes: int
     status: DocumentStatus = "queued"
     chunks: int = 0

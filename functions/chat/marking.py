@@ -30,14 +30,18 @@ def marked(
     """The question with what was found for it; the bare question when that is nothing."""
     parts = [
         _part("memories", _MEMORIES, [f"- {' '.join(text.split())}" for text in memories], fence),
-        _part("passages", about_passages, passages, fence),
+        _part("passages", about_passages, passages, fence, is_numbered=True),
     ]
     found = [part for part in parts if part]
     return "\n\n".join([*found, question]) if found else question
 
 
-def _part(name: str, about: str, texts: Sequence[str], fence: str) -> str:
+def _part(name: str, about: str, texts: Sequence[str], fence: str, *, is_numbered: bool = False) -> str:
+    """Numbers carry the fence as well: a passage that says [2] inside is not the second one."""
     if not texts:
-        return ""
-    inside = "\n".join(texts).replace(fence, "")
+        return about if is_numbered else ""  # that nothing was found is to be said, too
+    bare = [text.replace(fence, "") for text in texts]
+    inside = (
+        "\n".join(f"<<[{n}] {fence}>>\n{text}" for n, text in enumerate(bare, 1)) if is_numbered else "\n".join(bare)
+    )
     return f"{about}\n<<{name} {fence}>>\n{inside}\n<<end of {name} {fence}>>".lstrip()

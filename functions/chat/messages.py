@@ -270,6 +270,8 @@ class Run(Struct, frozen=True, kw_only=True):
     timings: Timings = Timings()
     cost: Cost = Cost()
     verdicts: tuple[Verdict, ...] = ()
+    knowledge: bool = False  # it is answered from documents
+    citations: tuple[Citation, ...] = ()
     error: Problem | None = None
 
 
@@ -468,7 +470,17 @@ class IndexJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="index")
     document_id: str
 
 
-Job = RunJob | SummariseJob | TitleJob | RememberJob | IndexJob
+class ForgetJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="forget"):
+    """See that nothing is left of this document, which is gone."""
+
+    owner: str
+    document_id: str
+    collection_id: str
+    embedder: str = ""
+    chunks: int = 0
+
+
+Job = RunJob | SummariseJob | TitleJob | RememberJob | IndexJob | ForgetJob
 
 # Queues apart, so that slow work never stands before a run that waits for its worker. `night`: only the nightly job
 # looks there, because it may wake a GPU. `failed`: given up by day; it tries them once more.

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 from functions.chat.messages import (
+    Citation,
+    Cited,
     Cost,
     Delta,
     Done,
@@ -55,6 +57,7 @@ class TurnRequest:
     sampling: Sampling = PLAIN
     mode: Literal["stream", "async"] = "stream"
     cache: bool = True  # an earlier answer to the same question will do, where the operator allows it
+    knowledge: bool = False  # answered from the documents that the caller may read
     replace_key: bool = False
 
 
@@ -106,6 +109,12 @@ def verdicts_in(events: Sequence[LoggedEvent]) -> list[Verdict]:
     return [Verdict(**msgspec.structs.asdict(event)) for event in said if isinstance(event, GuardrailActed)]
 
 
+def citations_in(events: Sequence[LoggedEvent]) -> tuple[Citation, ...]:
+    """The passages that a run's log says the model was shown."""
+    said = (logged.event for logged in events)
+    return tuple(Citation(**msgspec.structs.asdict(event)) for event in said if isinstance(event, Cited))
+
+
 def title_of(text: str) -> str:
     """The beginning, cut at a word: a title at once and for free."""
     line = " ".join(text.split())
@@ -154,7 +163,8 @@ def body_hash(request: TurnRequest) -> str:
     # Under another key the message's id is ours, and a repeat brings a new one.
     own_id = request.message_id if _is_own_key(request) else None
     said = (request.chat_id, own_id, request.content, request.parent_id, request.regenerate, request.prompt)
-    return hashlib.sha256(msgspec.json.encode((*said, request.model, request.sampling))).hexdigest()
+    more = ("knowledge",) if request.knowledge else ()
+    return hashlib.sha256(msgspec.json.encode((*said, request.model, request.sampling, *more))).hexdigest()
 
 
 def _is_own_key(request: TurnRequest) -> bool:

@@ -11,6 +11,7 @@ from functions.chat.guarded import Asked
 from functions.chat.marking import fence_of, marked
 from functions.chat.memory import Memories
 from functions.chat.messages import Chat, Memory, Message, Profile, Run, Sampling
+from functions.chat.sources import SHARE, Sources
 from functions.chat.summary import Summaries
 from functions.errors import ContextTooLong
 from functions.inference.gateway import Gateway, Waiting
@@ -44,21 +45,24 @@ class Prompts:
         self._memories, self._key = memories, key
         self._system_prompt, self._context_policy = system_prompt, context_policy
 
-    async def of(self, run: Run, waits: Callable[[Waiting | None], None] | None = None) -> Prompt:
+    async def of(
+        self, run: Run, waits: Callable[[Waiting | None], None] | None = None, sources: Sources | None = None
+    ) -> Prompt:
         """Raises NotFound when the chat is gone, ContextTooLong when even the question does not fit. `waits` hears what
-        there is to wait for when a summary must be made first; without it none is."""
+        there is to wait for when a summary must be made first; without it none is. `sources` are shown with the
+        question."""
         if run.prompt is not None:
             return Prompt(run.prompt, Asked.in_prompt(run.prompt, run.sampling.extra))
         chat, path, profile = await self._history(run)
         history = context.readable(path)
         recalled = await self._recalled(run, chat, profile, history[-1].content)
         try:
-            built = await self._fit(run, chat, profile, self._with_found(run, history, recalled), waits)
+            built = await self._fit(run, chat, profile, self._with_found(run, history, recalled, sources), waits)
         except ContextTooLong:
             if not recalled:
                 raise
             recalled = ()  # a question that fits only without them is answered without them
-            built = await self._fit(run, chat, profile, history, waits)
+            built = await self._fit(run, chat, profile, self._with_found(run, history, (), sources), waits)
         asked = _asked(chat, path, profile)
         return Prompt(built.messages, asked, built.left_out, built.summarised, len(recalled), depth=len(path))
 
@@ -68,12 +72,26 @@ class Prompts:
         budget = context.prompt_budget(self._gateway.context_tokens(run.model), run.sampling.max_tokens)
         return await self._memories.recall(run, chat, profile, question, budget=budget)
 
-    def _with_found(self, run: Run, history: Sequence[Message], recalled: Sequence[Memory]) -> Sequence[Message]:
+    def _with_found(
+        self, run: Run, history: Sequence[Message], recalled: Sequence[Memory], sources: Sources | None
+    ) -> Sequence[Message]:
         """What was looked up stands with the question: all before it stays as it was for the node's prefix cache."""
         *before, question = history
         texts = [memory.text for memory in recalled]
-        content = marked(question.content, texts, fence=fence_of(self._key, run.id))
+        found, about = (sources.texts, sources.about) if sources is not None else ((), "")
+        fence = fence_of(self._key, run.id)
+        content = marked(question.content, texts, found, fence=fence, about_passages=about)
         return [*before, msgspec.structs.replace(question, content=content)]
+
+    async def to_look_up(self, run: Run) -> tuple[list[str], int]:
+        """The user's questions in this branch, the last one last, and how many tokens passages for it may take: a
+        quarter of the prompt, and half of what the question leaves. Raises NotFound when the chat is gone."""
+        chat, path, profile = await self._history(run)
+        questions = [message.content for message in context.readable(path) if message.role == "user"]
+        head = context.head_text(chat.system_prompt or self._system_prompt, profile.custom_instructions)
+        budget = context.prompt_budget(self._gateway.context_tokens(run.model), run.sampling.max_tokens)
+        taken = sum(await self._gateway.count_tokens(run.model, [head, questions[-1]]))
+        return questions, max(0, min(budget // SHARE, (budget - taken) // 2))
 
     async def asked(self, run: Run) -> Asked:
         """What the caller wrote, for a run that no model reads any more. Raises NotFound when the chat is gone."""

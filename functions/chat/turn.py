@@ -25,6 +25,7 @@ from functions.chat.messages import (
     TERMINAL,
     CacheUse,
     Chat,
+    Cited,
     Message,
     Problem,
     Run,
@@ -40,6 +41,7 @@ from functions.chat.quotas import Quotas
 from functions.chat.rails import Rails, tell
 from functions.chat.runs import RunLog, Runs
 from functions.chat.semantic_cache import SemanticCache
+from functions.chat.sources import Finder
 from functions.chat.summary import Summaries
 from functions.errors import BadInput, Fenced, NotFound, ParleyError, UpstreamError
 from functions.guardrails.validators import InputResult
@@ -72,6 +74,7 @@ class Turns:
         follow_ups: FollowUps | None = None,
         cache: SemanticCache | None = None,
         memories: Memories | None = None,
+        finder: Finder | None = None,
         key: bytes = b"",
     ) -> None:
         """`key` is for the fences around what was looked up."""
@@ -79,7 +82,7 @@ class Turns:
         self.rails = rails  # of the runs that begin now; replaced when the policy is
         self._prompts = Prompts(store, gateway, system_prompt, context_policy, summaries, memories, key)
         self._quotas, self._books, self._follow_ups, self._memories = quotas, books, follow_ups, memories
-        self._cache = cache
+        self._cache, self._finder = cache, finder
         self._resuming: set[str] = set()
         runs.takeover = self.resume
 
@@ -145,6 +148,7 @@ class Turns:
             sampling=msgspec.structs.replace(request.sampling, extra=extra.value),
             prompt=prompt,
             cache=_cache_use(request, chat),
+            knowledge=request.knowledge,
             reserved_tokens=reserved,
             verdicts=checked.verdicts,
         )
@@ -272,6 +276,7 @@ class Turns:
         accepted = int(run.created_at.timestamp() * 1000)
         verdicts = opening.verdicts_in(run_log.events)
         progress = Progress(accepted_ms=accepted, began_ms=now, rails=self.rails, verdicts=verdicts)
+        progress.citations = opening.citations_in(run_log.events)
         progress.refusal = refusal_in(progress.verdicts)  # an earlier worker had it, and no time to end the run
         ending: Ending = "completed"
         try:
@@ -355,7 +360,9 @@ class Turns:
         """One node's part: through the output rails, past the guard model, into the log, from wherever that stands."""
         prefix = run_log.written()
         # An answer that has begun was begun without what is not there yet.
-        prompt = await self._prompts.of(run_log.run, None if prefix else self._waits_for_notes(run_log, progress))
+        waits = None if prefix else self._waits_for_notes(run_log, progress)
+        await self._look_up(run_log, progress)
+        prompt = await self._prompts.of(run_log.run, waits, progress.sources)
         asked, progress.depth = prompt.asked, prompt.depth
         progress.left_out, progress.summarised = prompt.left_out, prompt.summarised
         progress.memories = prompt.memories
@@ -375,6 +382,22 @@ class Turns:
                 self._cut_off(run_log, rails.refusal, progress)
             elif calls:
                 run_log.add(ToolCalls(calls=calls))
+
+    async def _look_up(self, run_log: RunLog, progress: Progress) -> None:
+        """The passages of the documents, once for a run: an answer that has begun goes on with what it began with."""
+        run = run_log.run
+        if not run.knowledge or self._finder is None or progress.sources is not None:
+            return
+        if progress.citations or run_log.written():
+            progress.sources = await self._finder.again(run, progress.citations, progress.rails)
+            return
+        questions, room = await self._prompts.to_look_up(run)
+        progress.sources = await self._finder.find(
+            run, questions, room, progress.rails, lambda verdict: self._note(run_log, verdict, progress)
+        )
+        progress.citations = progress.sources.citations
+        for citation in progress.citations:
+            run_log.add(Cited(**msgspec.structs.asdict(citation)))
 
     def _cut_off(self, run_log: RunLog, refusal: str, progress: Progress) -> None:
         """A rail has cut the answer off; an earlier worker may have said so already."""
@@ -546,6 +569,6 @@ class Turns:
 
 def _cache_use(request: TurnRequest, chat: Chat | None) -> CacheUse:
     """Whoever asks for another answer gets one; the next who asks may get that."""
-    if not request.cache or request.mode == "async" or chat is None or chat.temporary:
+    if request.knowledge or not request.cache or request.mode == "async" or chat is None or chat.temporary:
         return "no"
     return "keep" if request.regenerate else "use"

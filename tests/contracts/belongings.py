@@ -7,12 +7,17 @@ import sqlite3
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from functions.adapters.dynamo import DynamoStore
 from functions.adapters.sqlite import SqliteStore
 from functions.chat.messages import Feedback, LoggedEvent, Profile, RememberJob, Run, expiry_of, utc_now
 from tests.contracts.makers import (
     Store,
     a_chat,
+    a_chunk,
+    a_collection,
+    a_document,
     a_memory,
     a_summary,
     a_turn,
@@ -45,6 +50,17 @@ async def fill(store: Store, owner: str) -> Run:
     await store.admit(owner, "runs", interval_ms=1, burst=1, now_ms=1)
     await store.add(owner, "tokens", 5, expires=now + timedelta(days=1))
     await store.record_use(a_use(int(now.timestamp() * 1000), owner=owner, chat_id=chat.id))
+    shelf = a_collection(owner, name=secret)
+    await store.create_collection(owner, shelf)
+    book = a_document(shelf, title=secret)
+    await store.add_document(owner, book)
+    await store.put_chunks(owner, book.id, [a_chunk(0, secret)])
+    await store.put_part(owner, book.id, "file", 0, secret.encode())
+    await store.finish_document(owner, msgspec.structs.replace(book, status="ready", chunks=1))
+    await store.put_member(owner, shelf.id, f"somebody let in by {owner}", "reader")
+    lent = a_collection("a lender")
+    await store.create_collection("a lender", lent)
+    await store.put_member("a lender", lent.id, owner, "editor")
     _, going_on = await begun_chat(store, owner, title=secret)
     return going_on
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from functions.chat.documents import Chunk, Collection, Document
 from functions.chat.messages import (
     Chat,
     Delta,
@@ -26,6 +27,7 @@ from functions.ports import (
     ChatStore,
     Counter,
     JobQueue,
+    KnowledgeStore,
     Ledger,
     MemoryStore,
     NewTurn,
@@ -48,7 +50,19 @@ def next_id() -> str:
     return new_id(next(_clock))
 
 
-class Store(ChatStore, MemoryStore, RetentionStore, SummaryStore, VectorStore, Counter, JobQueue, NodeRegistry, Ledger, Protocol):
+class Store(
+    ChatStore,
+    KnowledgeStore,
+    MemoryStore,
+    RetentionStore,
+    SummaryStore,
+    VectorStore,
+    Counter,
+    JobQueue,
+    NodeRegistry,
+    Ledger,
+    Protocol,
+):
     """One adapter is all the ports."""
 
 
@@ -163,6 +177,28 @@ def a_use(asked_ms: int, **changes: Any) -> NodeUse:
         "ended_ms": asked_ms + 3_000,
     }
     return NodeUse(**(values | changes))
+
+
+def a_collection(owner: str, **changes: Any) -> Collection:
+    return Collection(**({"id": next_id(), "owner": owner, "name": "Handbook", "created_at": T0} | changes))
+
+
+def a_document(collection: Collection, **changes: Any) -> Document:
+    values = {
+        "id": next_id(),
+        "collection_id": collection.id,
+        "title": "Leave",
+        "filename": "leave.md",
+        "media_type": "text/markdown",
+        "size_bytes": 7,
+        "created_at": T0,
+        "updated_at": T0,
+    }
+    return Document(**(values | changes))
+
+
+def a_chunk(number: int = 0, text: str = NASTY, **changes: Any) -> Chunk:
+    return Chunk(**({"number": number, "text": text, "heading": "Leave › Days", "page": 3} | changes))
 
 
 def a_summary(upto: str, **changes: Any) -> Summary:
