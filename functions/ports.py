@@ -222,28 +222,6 @@ class RetentionStore(Protocol):
         """Whether erase_owner was called at or after this time. Known for a day."""
 
 
-class Hit(Struct, frozen=True, kw_only=True):
-    id: str
-    score: float
-    data: dict[str, Any]
-
-
-class VectorStore(Protocol):
-    """Vectors of one owner in named collections; cosine similarity."""
-
-    async def put_vectors(
-        self,
-        owner: str,
-        collection: str,
-        items: Sequence[tuple[str, Sequence[float], dict[str, Any]]],
-        *,
-        expires_ms: int = 0,
-    ) -> None:
-        """Insert or replace (id, vector, data); from `expires_ms` on they are not found, and some time later not stored
-        (0: kept). Raises BadInput when a length differs from the collection's, which its first vector fixes until the
-        whole collection is deleted."""
-
-    async def search_vectors(
 class KnowledgeStore(Protocol):
     """Collections, their documents and what these are made of. All of it lies with the collection's owner; whoever is
     let in finds the owner in `list_collections`, and nowhere else."""
@@ -303,6 +281,28 @@ class KnowledgeStore(Protocol):
         """Those of them that are there, by number."""
 
 
+class Hit(Struct, frozen=True, kw_only=True):
+    id: str
+    score: float
+    data: dict[str, Any]
+
+
+class VectorStore(Protocol):
+    """Vectors of one owner in named collections; cosine similarity."""
+
+    async def put_vectors(
+        self,
+        owner: str,
+        collection: str,
+        items: Sequence[tuple[str, Sequence[float], dict[str, Any]]],
+        *,
+        expires_ms: int = 0,
+    ) -> None:
+        """Insert or replace (id, vector, data); from `expires_ms` on they are not found, and some time later not stored
+        (0: kept). Raises BadInput when a length differs from the collection's, which its first vector fixes until the
+        whole collection is deleted."""
+
+    async def search_vectors(
         self, owner: str, collection: str, vector: Sequence[float], *, limit: int
     ) -> tuple[Hit, ...]:
         """The nearest first; `score` is the cosine, in [-1, 1]. What was deleted or replaced is never found as it was.

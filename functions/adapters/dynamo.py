@@ -242,15 +242,6 @@ class DynamoStore:
     async def was_erased(self, owner: str, *, since_ms: int) -> bool:
         return await self._call(retention.was_erased, owner, since_ms=since_ms)
 
-    # -- vectors ------------------------------------------------------------------------------------------------
-    async def put_vectors(
-        self,
-        owner: str,
-        collection: str,
-        items: Sequence[tuple[str, Sequence[float], dict[str, Any]]],
-        *,
-        expires_ms: int = 0,
-    ) -> None:
     # -- knowledge ----------------------------------------------------------------------------------------------
     async def create_collection(self, owner: str, collection: Collection) -> bool:
         return await self._call(knowledge.create_collection, owner, collection)
@@ -306,6 +297,15 @@ class DynamoStore:
     async def read_chunks(self, owner: str, document_id: str, numbers: Sequence[int]) -> tuple[Chunk, ...]:
         return await self._call(knowledge.read_chunks, owner, document_id, numbers)
 
+    # -- vectors ------------------------------------------------------------------------------------------------
+    async def put_vectors(
+        self,
+        owner: str,
+        collection: str,
+        items: Sequence[tuple[str, Sequence[float], dict[str, Any]]],
+        *,
+        expires_ms: int = 0,
+    ) -> None:
         await self._call(vectors.put_vectors, owner, collection, items, expires_ms=expires_ms)
 
     async def search_vectors(

@@ -278,7 +278,6 @@ def memory_sk(memory_id: str) -> str:
     return f"N#{safe(memory_id)}"
 
 
-def pointer_sk(run_id: str) -> str:
 def collection_sk(collection_id: str) -> str:
     return f"K#{safe(collection_id)}"
 
@@ -316,6 +315,7 @@ def part_sk(kind: str, number: int | None = None) -> str:
     return f"B#{kind}#" + ("" if number is None else f"{number:04}")
 
 
+def pointer_sk(run_id: str) -> str:
     return f"R#{safe(run_id)}"
 
 

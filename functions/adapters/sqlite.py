@@ -272,12 +272,6 @@ class SqliteStore:
     async def was_erased(self, owner: str, *, since_ms: int) -> bool:
         return await self._read(retention.was_erased, owner, since_ms=since_ms)
 
-    # -- vectors ------------------------------------------------------------------------------------------------
-    async def put_vectors(
-        self,
-        owner: str,
-        collection: str,
-        items: Sequence[tuple[str, Sequence[float], dict[str, Any]]],
     # -- knowledge ----------------------------------------------------------------------------------------------
     async def create_collection(self, owner: str, collection: Collection) -> bool:
         return await self._write(knowledge.create_collection, owner, collection)
@@ -333,6 +327,12 @@ class SqliteStore:
     async def read_chunks(self, owner: str, document_id: str, numbers: Sequence[int]) -> tuple[Chunk, ...]:
         return await self._read(knowledge.read_chunks, owner, document_id, numbers)
 
+    # -- vectors ------------------------------------------------------------------------------------------------
+    async def put_vectors(
+        self,
+        owner: str,
+        collection: str,
+        items: Sequence[tuple[str, Sequence[float], dict[str, Any]]],
         *,
         expires_ms: int = 0,
     ) -> None:
