@@ -204,6 +204,14 @@ async def test_a_branch_from_inside_the_folded_part_does_not_see_the_other_branc
         assert answer_of(early)["content"] == "I do not know.", "place-1 was spoken of later, on the other branch"
         assert len(shown) == 4
         assert branch["summary"] is None
+        grown = await tell(house, chat_id, 14, first=100)  # on the new branch, until it is folded as well
+        again = answer_of(await ask_under(house, chat_id, grown[-1]["id"]))
+        assert again["summarised"] > 0
+        assert again["content"] == "I do not know."
+        branch = (await house.http.get(f"/chat/{chat_id}")).json()
+        assert fact(100) in branch["summary"]["text"]
+        assert fact(1) not in branch["summary"]["text"]
+
         late = await ask_under(house, chat_id, answers[-1]["id"])
         assert answer_of(late)["content"] == fact(1)
 
