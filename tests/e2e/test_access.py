@@ -1,0 +1,69 @@
+"""Every page behind a menu can be used by everybody: axe finds nothing on the real app, at the
+width of a desk (light, Chinese) and of a phone (dark, English)."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from tests.house import House, open_house
+
+AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
+RUN = """async () => {
+  const values = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+  const { violations } = await axe.run({ runOnly: { type: 'tag', values } });
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id} ${target.join(' ')}`));
+}"""
+PAGES = ("settings", "memory", "tuning", "archive", "farewell", "knowledge", "usage")
+
+
+@pytest.fixture
+async def house(tmp_path: Path, web_client: Path) -> AsyncIterator[House]:
+    async with open_house(tmp_path, web=web_client) as opened:
+        await opened.http.post("/memories", json={"text": "I like tea."})
+        put_away = await opened.open_chat(title="Put away")
+        await opened.http.patch(f"/chat/{put_away}", json={"archived": True})
+        yield opened
+
+
+async def open_dialog(page: Page, name: str) -> None:
+    """By the same few presses in every language: the labels differ, the places do not."""
+    links = {"memory": 0, "archive": 1, "farewell": 2}
+    if name == "tuning":
+        await page.locator(".head .icon-button[data-tip]").filter(has=page.locator("svg")).nth(-2).click()
+        return
+    if not await page.locator(".sidebar:not([inert])").count():
+        await page.locator(".head button").first.click()
+    if name == "knowledge":
+        await page.locator(".side-link").click()
+    elif name == "usage":
+        await page.locator(".side-foot .foot-button").first.click()
+    else:
+        await page.locator(".side-foot .side-button").click()
+        if name in links:
+            await page.locator(".links button").nth(links[name]).click()
+
+
+@pytest.mark.parametrize(("width", "scheme", "locale"), [(1280, "light", "zh-CN"), (390, "dark", "en-GB")])
+async def test_the_pages_behind_menus_have_no_violations(
+    house: House, chromium: str, width: int, scheme: str, locale: str
+) -> None:
+    found = {}
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = await browser.new_context(
+            viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale, reduced_motion="reduce"
+        )
+        for name in PAGES:
+            page = await context.new_page()
+            await page.goto(house.url)
+            await page.locator(".model").wait_for()
+            await open_dialog(page, name)
+            await page.locator(f"dialog.{name}[open] #dialog-title").wait_for()
+            await page.evaluate(AXE.read_text())
+            if violations := await page.evaluate(RUN):
+                found[name] = violations
+            await page.close()
+        await browser.close()
+    assert found == {}
