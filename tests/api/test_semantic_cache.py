@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.chat import semantic_cache
 from functions.chat.semantic_cache import COLLECTION
 from functions.inference.embedding import space
 from functions.inference.lexical import LEXICAL_MODEL, lexical_vector
@@ -25,6 +26,12 @@ WAYS: list[tuple[dict[str, Any], dict[str, Any]]] = [  # of the chat, of the mes
     ({}, {"stop": ["x"]}),
     ({}, {"cache": False}),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the first look takes its time: it imports numpy."""
+    monkeypatch.setattr(semantic_cache, "LOOK_SECONDS", 30.0)
 
 
 @pytest.fixture
@@ -213,6 +220,24 @@ async def test_an_answer_that_was_stopped_is_not_kept(tmp_path: Path) -> None:
             assert (await listener.rest())[-1].name == "stopped"
         house.engine.scenario = Scenario(echo=True)
         assert not was_cached(await ask(house))
+
+
+async def test_a_cached_answer_that_lost_its_worker_is_finished_by_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(semantic_cache, "PIECE_CHARS", 4)  # one a beat: it takes a while
+    text = "word " * 160
+    async with open_house(tmp_path, Scenario(text=text), semantic_cache="user", lease_seconds=0.5) as house:
+        await ask(house)
+        async with house.saying(await house.open_chat(), QUESTION) as listener:
+            first = await listener.until("delta")
+            assert house.lose_leases is not None
+            await asyncio.to_thread(house.lose_leases)
+            message = answer_in([first, *await listener.rest()])
+
+        assert message["content"].startswith(first.data["text"])
+        assert message["status"] == "complete"
+        assert message["cached_from"] is None  # not all of it was
 
 
 async def test_a_redacted_question_is_neither_kept_nor_answered(house: House) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from functions.chat import semantic_cache
 from functions.chat.books import Books
 from functions.chat.guarded import Asked
 from functions.chat.messages import CachedFrom, CacheUse, Citation, Feedback, Message, Run, Sampling, Verdict
@@ -95,6 +96,12 @@ class Desk:
 def prompt_of(question: str, head: str = HEAD, **changes: Any) -> Prompt:
     messages = [{"role": "system", "content": head}, {"role": "user", "content": question}]
     return Prompt(**({"messages": messages, "asked": Asked(question), "depth": 1} | changes))
+
+
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the first look takes its time: it imports numpy."""
+    monkeypatch.setattr(semantic_cache, "LOOK_SECONDS", 30.0)
 
 
 @pytest.fixture
