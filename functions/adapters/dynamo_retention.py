@@ -42,6 +42,15 @@ SEGMENTS = 4  # of a table, read at once
 
 _encode = msgspec.json.Encoder().encode
 _decode_use = msgspec.json.Decoder(NodeUse).decode
+
+
+class _Held(msgspec.Struct):
+    """As much of a shared vector's data as says whose it is."""
+
+    owner: str = ""
+
+
+_decode_held = msgspec.json.Decoder(_Held).decode
 _decode_job = msgspec.json.Decoder(Job).decode
 
 
@@ -101,7 +110,7 @@ def erase_owner(t: Tables, owner: str, *, now_ms: int) -> dict[str, int]:
     found: Counter[str] = Counter(dict.fromkeys(("chats", "messages", "runs", "memories", "vectors", "ledger"), 0))
     for _ in range(ATTEMPTS):
         erased = _erase_chats(t, owner) + _erase_jobs(t, owner)
-        erased += _erase_rows(t.vectors, _theirs(t.vectors, owner), _vector_kind)
+        erased += _erase_vectors(t, owner)
         rates = ask(lambda: list(t.counters.query(owner_pk(owner), consistent_read=True)))
         erased += _erase_rows(t.counters, rates, lambda item: "rates" if item.sk.startswith("A#") else "totals")
         if not erased:
@@ -151,8 +160,15 @@ def _erase_rows(model: Any, rows: Sequence[Any], kind: Callable[[Any], str]) -> 
     return Counter(map(kind, rows))
 
 
-def _theirs(model: type[VectorItem], owner: str) -> list[VectorItem]:
-    return _scan(model, _is_theirs(model, owner), ["pk", "sk"])
+def _erase_vectors(t: Tables, owner: str) -> Counter[str]:
+    """Their own, and those that a house holds for all of its users and that say that they are theirs."""
+    is_shared = t.vectors.pk.startswith(f"U#{rules.SHARED}")
+    rows: list[VectorItem] = _scan(t.vectors, _is_theirs(t.vectors, owner) | is_shared, ["pk", "sk", "data"])
+    shared = [row for row in rows if row.pk.startswith(f"U#{rules.SHARED}")]
+    held = [row for row in shared if row.data is not None and _decode_held(row.data).owner == owner]
+    delete_all(t.vectors, _keys(held))
+    own = [row for row in rows if not row.pk.startswith(f"U#{rules.SHARED}")]
+    return _erase_rows(t.vectors, own, _vector_kind) + Counter({"shared_vectors": len(held)})
 
 
 def _is_theirs(model: type[ChatItem] | type[VectorItem], owner: str) -> Any:  # pynamodb's condition

@@ -17,6 +17,7 @@ from functions.chat.messages import TERMINAL, Chat, LoggedEvent, NodeUse, Run
 from functions.errors import BadInput, Conflict, Fenced, NotFound, StoreUnavailable
 from functions.ports import NewTurn
 
+SHARED = "="  # begins the name under which a house holds what all of its users share; no user's does
 ERASURE_KEPT_MS = 24 * 3600 * 1000  # nothing that was under way then is still
 CHANGEABLE = frozenset({"title", "model", "system_prompt", "pinned", "archived", "active_leaf"})
 DAY_MS = 24 * 3600 * 1000

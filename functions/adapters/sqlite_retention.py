@@ -12,6 +12,7 @@ import msgspec
 
 from functions.adapters import rules
 from functions.adapters.sqlite_chats import decode_chat, delete_row
+from functions.adapters.sqlite_vectors import renew_stamp
 from functions.chat.messages import NodeUse, Page
 
 SLICE = 20  # chats in one transaction: nobody's write waits long behind it
@@ -63,6 +64,7 @@ def begin_erasure(db: sqlite3.Connection, owner: str, *, now_ms: int) -> dict[st
     db.execute("INSERT OR REPLACE INTO erasures (who, at_ms) VALUES (?, ?)", (rules.pseudonym(owner), now_ms))
     found = {table: _count(db, table, where, owner) for table, where in _belongings(db).items()}
     found["jobs"] = _count(db, "jobs", _NAMED, owner)
+    found["shared_vectors"] = _count(db, "vectors", f"{_SHARED} AND {_NAMED}", owner)
     return found
 
 
@@ -86,6 +88,9 @@ def erase_from_ledger(db: sqlite3.Connection, owner: str, after: int) -> tuple[i
 def erase_rest(db: sqlite3.Connection, owner: str) -> None:
     """All at once what is left in any table, so that nothing was added in between."""
     db.execute(f"DELETE FROM jobs WHERE {_NAMED}", {"owner": owner})  # noqa: S608  # our own constants
+    touched = db.execute(f"DELETE FROM vectors WHERE {_SHARED} AND {_NAMED} RETURNING collection", {"owner": owner})  # noqa: S608
+    for collection in {row[0] for row in touched.fetchall()}:
+        renew_stamp(db, collection)
     for table in _owned(db):
         db.execute(f"DELETE FROM {table} WHERE owner = :owner", {"owner": owner})  # noqa: S608  # names of our own schema
 
@@ -98,6 +103,8 @@ def was_erased(db: sqlite3.Connection, owner: str, *, since_ms: int) -> bool:
 
 
 _NAMED = "json_extract(CAST(data AS TEXT), '$.owner') = :owner"
+# What a house holds for all of its users stands under a name that no user can have, and says whose it is.
+_SHARED = f"collection IN (SELECT n FROM collections WHERE substr(owner, 1, 1) = '{rules.SHARED}')"  # noqa: S608
 
 
 def _count(db: sqlite3.Connection, table: str, where: str, owner: str) -> int:

@@ -46,10 +46,10 @@ def put_vectors(db: sqlite3.Connection, owner: str, collection: str, items: Prep
         "INSERT OR REPLACE INTO vectors (collection, id, vector, data, expires_ms) VALUES (?, ?, ?, ?, ?)",
         [(n, item_id, vector, data, expires_ms) for item_id, vector, data in items],
     )
-    _renew_stamp(db, n)
+    renew_stamp(db, n)
 
 
-def _renew_stamp(db: sqlite3.Connection, n: int | None) -> None:
+def renew_stamp(db: sqlite3.Connection, n: int | None) -> None:
     """By chance and not by counting: a collection made after another was deleted may have its number."""
     db.execute("UPDATE collections SET stamp = random() WHERE n = ?", (n,))
 
@@ -125,4 +125,4 @@ def delete_vectors(db: sqlite3.Connection, owner: str, collection: str, ids: Seq
         db.execute("DELETE FROM collections WHERE n = ?", (n,))
         return
     db.executemany("DELETE FROM vectors WHERE collection = ? AND id = ?", [(n, item_id) for item_id in ids])
-    _renew_stamp(db, n)
+    renew_stamp(db, n)

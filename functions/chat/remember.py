@@ -174,7 +174,15 @@ class Remembering:
             await self._look_through(job.owner, model.id, unread)
         await self._store.set_remembered(job.owner, chat.id, unread.until_ms)
         await self._memories.index_rest(job.owner)
-        return None
+        return await self._again(job.owner, chat.id)
+
+    async def _again(self, owner: str, chat_id: str) -> Outcome:
+        """A turn that ended while we looked has left this job alone, so it is looked at later."""
+        try:
+            more = await self._unread(owner, await self._store.get_chat(owner, chat_id))
+        except NotFound:
+            return None
+        return None if more is None else self._clock() + DEBOUNCE_MS
 
     def _model(self, chat: Chat, asked: str) -> ModelInfo | None:
         """The one that answered, if it is still here, else the chat's."""

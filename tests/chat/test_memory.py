@@ -1,13 +1,18 @@
 """Long-term memory from end to end: what is said in one chat is there in another, and only there where it may be."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from functions.chat.messages import Memory, Profile, new_id, utc_now
+from functions.chat.messages import Memory, Profile, Sampling, new_id, utc_now
+from functions.chat.remember import IN_JSON, prompt
 from functions.inference.embedding import Embedded
+from functions.inference.gateway import End, Gateway, Token
+from functions.inference.local import TINY_MODEL, Choice, LocalEngine
 from functions.inference.nodes import ServedModel
 from functions.settings import MEMORIES_MAX
 from tests.chat.remembering import Home, open_home
@@ -82,6 +87,44 @@ async def test_many_turns_in_a_row_are_looked_through_at_once_and_only_once(embe
     assert "I have a cat." in looks[2][-1]["content"]
     assert "I live in Zürich." not in looks[2][-1]["content"]
     assert "1. I have a dog." in looks[2][-1]["content"]
+
+
+async def test_a_turn_that_ends_while_the_last_one_is_looked_through_is_looked_through_next(embedded: Home) -> None:
+    chat, engine = await embedded.open_chat(), embedded.engine
+    await embedded.say(chat, "I live in Zürich.")
+    engine.gate.hold()
+    looking = asyncio.create_task(embedded.services.jobs.take_one("work"))
+    await engine.gate.reached()
+    saying = asyncio.create_task(embedded.say(chat, "I have a dog."))
+    await engine.gate.reached(2)
+    engine.gate.release()
+    await asyncio.gather(looking, saying)
+
+    await embedded.remember({"op": "add", "text": "I have a dog."})
+
+    assert "I have a dog." in embedded.asked()[-1][-1]["content"]
+    assert await embedded.known() == ["I have a dog."]
+
+
+async def test_the_schema_holds_a_real_engine_to_the_form() -> None:
+    """llama.cpp with the model that ships, which knows nothing of memories: it cannot but answer in the form."""
+    engine = LocalEngine(Choice(path=TINY_MODEL, model=ServedModel(id="tiny"), why=""))
+    await engine.start()
+    await engine.ready()
+    gateway = Gateway([engine.node])
+    await gateway.open()
+    try:
+        asked = Sampling(temperature=0.0, max_tokens=400, extra={"response_format": IN_JSON})
+        stream = gateway.stream("tiny", prompt((), "I live in Zürich.", b"key"), asked, session_id="s")
+        items = [item async for item in stream]
+    finally:
+        await gateway.close()
+        await engine.stop()
+
+    said = "".join(item.text for item in items if isinstance(item, Token))
+    assert isinstance(items[-1], End)
+    assert items[-1].finish_reason == "stop"
+    assert list(json.loads(said)) == ["operations"]
 
 
 async def test_what_has_changed_is_updated_and_what_is_over_is_deleted(home: Home) -> None:

@@ -26,6 +26,7 @@ from tests.contracts.makers import (
     begun_chat,
     deltas,
     finished_chat,
+    next_id,
 )
 
 SQLITE_HOUSE = {"nodes", "sightings", "wakes", "erasures"}  # tables of the house, where nobody's name stands
@@ -47,6 +48,8 @@ async def fill(store: Store, owner: str) -> Run:
     await store.put_profile(owner, Profile(custom_instructions=secret))
     await store.put_memory(owner, a_memory(secret, chat_id=chat.id))
     await store.put_vectors(owner, "memory", [("one", [1.0, 2.0], {"text": secret})])
+    held = {"owner": owner, "chat": chat.id}  # as an answer that a house shares
+    await store.put_vectors("=house", "answers", [(next_id(), [1.0, 2.0], held)])
     await store.admit(owner, "runs", interval_ms=1, burst=1, now_ms=1)
     await store.add(owner, "tokens", 5, expires=now + timedelta(days=1))
     await store.record_use(a_use(int(now.timestamp() * 1000), owner=owner, chat_id=chat.id))
