@@ -66,7 +66,6 @@ class Retention:
     async def forget_owner(self, owner: str) -> dict[str, int]:
         """Erase them. Their runs in this process are stopped first, and so are in order; those of others are fenced."""
         await self.runs.stop_all(owner)
-        await self._forget_answers_of(owner)
         receipt = await self.store.erase_owner(owner, now_ms=self.clock())
         log("retention.erased", **receipt)
         return receipt
@@ -74,13 +73,3 @@ class Retention:
     async def _forget_answers(self, owner: str, chats: Sequence[str]) -> None:
         if self.cache is not None:
             await self.cache.forget(owner, chats)
-
-    async def _forget_answers_of(self, owner: str) -> None:
-        """Where a house shares them they are not the owner's own, and would stay behind."""
-        for archived in (False, True):
-            after = None
-            while self.cache is not None:
-                page = await self.store.list_chats(owner, limit=PAGE, after=after, archived=archived)
-                await self.cache.forget(owner, [chat.id for chat in page.data])
-                if (after := page.next) is None:
-                    break

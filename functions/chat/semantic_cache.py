@@ -29,7 +29,7 @@ from functions.chat.books import Books
 from functions.chat.messages import CachedFrom, Message, NodeUse, Run, Usage
 from functions.chat.prompts import Prompt
 from functions.chat.sameness import agree, is_personal, is_timely, plain, repeats
-from functions.errors import BadInput, NotFound
+from functions.errors import BadInput, NotFound, ParleyError
 from functions.inference.embedding import space
 from functions.inference.gateway import End, Gateway, Token
 from functions.inference.lexical import LEXICAL_MODEL
@@ -204,10 +204,14 @@ class SemanticCache:
             await self._store.put_vectors(holder, collection, [item], expires_ms=expires_ms)
 
     async def forget(self, owner: str, chats: Sequence[str]) -> None:
-        """Chats have been deleted: nothing of them was found from then on, and now nothing points at them."""
+        """Chats have been deleted: nothing of them was found from then on, and now nothing points at them; where that
+        cannot be done, their entries end with their time. Never raises."""
         ids = [_item_id(owner, chat) for chat in chats]
-        for model in (LEXICAL_MODEL, *self._gateway.embedders()):
-            await self._store.delete_vectors(self._holder(owner), space(COLLECTION, model), ids)
+        try:
+            for model in (LEXICAL_MODEL, *self._gateway.embedders()):
+                await self._store.delete_vectors(self._holder(owner), space(COLLECTION, model), ids)
+        except ParleyError:
+            log_fault("cache.fault")
 
     def _holder(self, owner: str) -> str:
         return owner if self._by == "user" else HOUSE
