@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -115,6 +116,8 @@ def _adapter(url: str, create: bool) -> Awaitable[Store]:
 async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[Services]:
     secret_key = settings.secret_key.encode() or secrets.token_bytes(32)
     guards = await asyncio.to_thread(lambda: Guards.of(load_policy(settings.policy), key=secret_key))
+    if settings.semantic_cache != "off":  # a look has little time, and the first would import numpy
+        await asyncio.to_thread(import_module, "functions.adapters.nearest")
     store = await open_store(settings.store_url)
     gateway = Gateway(
         nodes, registry=store, ledger=store, fallbacks=settings.fallbacks, node_key=settings.node_key, clock=_clock

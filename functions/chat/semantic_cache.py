@@ -115,6 +115,8 @@ class SemanticCache:
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 await self._search(run, look)
+        except TimeoutError:
+            log("cache.slow", run=run.id)
         except Exception:  # the edge of the cache: whatever it is, the model answers
             log_fault("cache.fault", run=run.id)
         if look.found is not None:
