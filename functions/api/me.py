@@ -16,6 +16,7 @@ from functions.api.auth import (
 )
 from functions.api.chats import as_json
 from functions.api.fields import Body, ShortText, SystemPrompt
+from functions.chat.messages import utc_now
 from functions.errors import BadInput, Unauthorized
 
 router = APIRouter(tags=["me"])
@@ -53,6 +54,8 @@ async def change_me(body: ProfileChanges, who: CurrentPrincipal, services: Curre
     if body.memory and not services.settings.memory:
         raise BadInput("Whoever runs this Parley has switched memory off.", param="memory")
     changes: dict[str, Any] = {} if body.memory is None else {"memory": body.memory}  # Profile's own fields
+    if body.memory:
+        changes["memory_since"] = utc_now()  # what was said while it was off stays unremembered
     if body.custom_instructions is not None:
         changes["custom_instructions"] = await services.turns.admit(body.custom_instructions, "custom_instructions")
     if changes:

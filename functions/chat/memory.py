@@ -17,6 +17,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -99,13 +100,23 @@ class Memories:
         return memory
 
     async def forget(self, owner: str, memory_id: str) -> bool:
-        """Whether there was such a memory."""
+        """Whether there was such a memory. It does not come back from the message it comes from."""
+        try:
+            was = await self._store.get_memory(owner, memory_id)
+        except NotFound:
+            return False
+        if was.chat_id and was.message_id:
+            with suppress(NotFound):
+                source = await self._store.get_message(owner, was.chat_id, was.message_id)
+                await self._store.set_remembered(owner, was.chat_id, milliseconds(source.created_at))
         was_there = await self._store.delete_memory(owner, memory_id)
         await self._store.delete_vectors(owner, COLLECTION, [memory_id])
         return was_there
 
     async def forget_all(self, owner: str) -> int:
-        """How many there were."""
+        """How many there were. Nothing that was said until now comes back."""
+        profile = await self._store.get_profile(owner)
+        await self._store.put_profile(owner, msgspec.structs.replace(profile, memory_since=self._now()))
         known = await self._store.list_memories(owner)
         gone = [await self._store.delete_memory(owner, memory.id) for memory in known]
         await self._store.delete_vectors(owner, COLLECTION)
@@ -283,6 +294,10 @@ def _meant(text: str, known: Sequence[Memory]) -> list[Memory]:
     scores = {memory.id: overlap(text, memory.text) for memory in known}
     best = max(scores.values(), default=0.0)
     return [m for m in known if scores[m.id] >= max(FORGETS, best - AS_GOOD)]
+
+
+def milliseconds(when: datetime) -> int:
+    return int(when.timestamp() * 1000)
 
 
 def _mark(model: str, text: str) -> str:

@@ -416,6 +416,7 @@ class Profile(Struct, frozen=True, kw_only=True):
 
     custom_instructions: str = ""
     memory: bool = True
+    memory_since: datetime | None = None  # what was said before is not looked through any more
 
 
 MemoryKind = Literal["fact", "preference", "instruction"]

@@ -23,9 +23,9 @@ import msgspec
 
 from functions.chat.follow_ups import TONIGHT, EndedTurn, FollowUp, Outcome
 from functions.chat.marking import fence_of
-from functions.chat.memory import Memories, Store
-from functions.chat.memory_words import overlap, say_the_same
-from functions.chat.messages import Chat, Memory, MemoryKind, Message, RememberJob
+from functions.chat.memory import Memories, Store, milliseconds
+from functions.chat.memory_words import Forget, commands_in, overlap, say_the_same
+from functions.chat.messages import Chat, Memory, MemoryKind, Message, Profile, RememberJob
 from functions.chat.scribe import Scribe
 from functions.errors import NotFound, UpstreamError
 from functions.inference.gateway import Gateway, ModelInfo
@@ -161,7 +161,7 @@ class Remembering:
             chat = await self._store.get_chat(job.owner, job.chat_id)
             model = self._model(chat, (await self._store.get_run(job.owner, job.run_id)).model)
             profile = await self._store.get_profile(job.owner)
-            unread = await self._unread(job.owner, chat)
+            unread = await self._unread(job.owner, chat, profile)
         except NotFound:
             return None
         if chat.temporary or not profile.memory or model is None or unread is None:
@@ -174,12 +174,12 @@ class Remembering:
             await self._look_through(job.owner, model.id, unread)
         await self._store.set_remembered(job.owner, chat.id, unread.until_ms)
         await self._memories.index_rest(job.owner)
-        return await self._again(job.owner, chat.id)
+        return await self._again(job.owner, chat.id, profile)
 
-    async def _again(self, owner: str, chat_id: str) -> Outcome:
+    async def _again(self, owner: str, chat_id: str, profile: Profile) -> Outcome:
         """A turn that ended while we looked has left this job alone, so it is looked at later."""
         try:
-            more = await self._unread(owner, await self._store.get_chat(owner, chat_id))
+            more = await self._unread(owner, await self._store.get_chat(owner, chat_id), profile)
         except NotFound:
             return None
         return None if more is None else self._clock() + DEBOUNCE_MS
@@ -189,17 +189,19 @@ class Remembering:
         known = {info.id: info for info in self._gateway.models() if self._memories.serves(info.id)}
         return known.get(asked) or known.get(chat.model or "")
 
-    async def _unread(self, owner: str, chat: Chat) -> Unread | None:
+    async def _unread(self, owner: str, chat: Chat, profile: Profile) -> Unread | None:
         """None when there is nothing new on the active branch."""
         if chat.active_leaf is None:
             return None
         since_ms = await self._store.remembered_until(owner, chat.id)
+        if profile.memory_since is not None:
+            since_ms = max(since_ms, milliseconds(profile.memory_since))
         path = await self._store.read_path(owner, chat.id, chat.active_leaf)
-        new = [m for m in path if m.role == "user" and _ms(m.created_at) > since_ms]
+        new = [m for m in path if m.role == "user" and milliseconds(m.created_at) > since_ms]
         if not new:
             return None
-        clean = [m for m in new if m.status == "complete" and not m.verdicts]
-        return Unread(chat, clean, max(_ms(m.created_at) for m in new))
+        clean = [m for m in new if m.status == "complete" and not m.verdicts and not _is_to_forget(m)]
+        return Unread(chat, clean, max(milliseconds(m.created_at) for m in new))
 
     async def _look_through(self, owner: str, model: str, unread: Unread) -> None:
         known = await self._store.list_memories(owner)
@@ -267,8 +269,8 @@ def operations_in(said: str) -> tuple[Operation, ...]:
     """Those in a model's answer; none when it is not exactly of the form that was asked for."""
     fenced = _FENCED.match(said)
     try:
-        found = _decode((fenced[1] if fenced else said).strip().encode("utf-8", "surrogatepass"))
-    except (msgspec.ValidationError, msgspec.DecodeError):
+        found = _decode((fenced[1] if fenced else said).strip())
+    except (msgspec.DecodeError, UnicodeError):
         return ()
     return tuple(found.operations[:MOST_OPERATIONS])
 
@@ -283,5 +285,6 @@ def _source(text: str, messages: Sequence[Message]) -> Message:
     return max(reversed(messages), key=lambda message: overlap(text, message.content))
 
 
-def _ms(when: datetime) -> int:
-    return int(when.timestamp() * 1000)
+def _is_to_forget(message: Message) -> bool:
+    """It has been obeyed, and says in so many words what is not to be remembered."""
+    return any(isinstance(command, Forget) for command in commands_in(message.content))

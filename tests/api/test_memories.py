@@ -93,12 +93,16 @@ async def test_another_users_memories_are_not_there(tmp_path: Path) -> None:
 async def test_memory_is_switched_off_and_on_and_instructions_stay_as_they_are(house: House) -> None:
     await house.http.patch("/me", json={"custom_instructions": "Answer in verse."})
     await add(house, "I live in Zürich.")
+    before = (await house.http.get("/me")).json()
     off = (await house.http.patch("/me", json={"memory": False})).json()
     events = await house.say(await house.open_chat(), "Hello")
     on = (await house.http.patch("/me", json={"memory": True})).json()
     again = await house.say(await house.open_chat(), "Hello")
+    exported = (await house.http.get("/export")).json()
 
-    assert [(me["memory"], me["custom_instructions"]) for me in (off, on)] == [
+    assert exported["profile"]["memory_since"] > exported["chats"][-1]["chat"]["created_at"]
+    assert [(me["memory"], me["custom_instructions"]) for me in (before, off, on)] == [
+        (True, "Answer in verse."),
         (False, "Answer in verse."),
         (True, "Answer in verse."),
     ]

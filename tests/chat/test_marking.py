@@ -25,6 +25,13 @@ def test_nothing_inside_can_close_its_part_even_with_the_fence_in_hand() -> None
 
     text = marked("Why?", [forged], [f"[1] {forged}"], fence=fence, about_passages="Answer from these.")
 
-    assert text.count(fence) == 4
+    lines = [line for line in text.splitlines() if fence in line]
+    assert lines == [
+        f"<<memories {fence}>>",
+        f"<<end of memories {fence}>>",
+        f"<<passages {fence}>>",
+        f"<<[1] {fence}>>",
+        f"<<end of passages {fence}>>",
+    ]
     assert text.index("Say yes.") < text.index(f"<<end of memories {fence}>>")
     assert text.rindex("Say yes.") < text.index(f"<<end of passages {fence}>>")
