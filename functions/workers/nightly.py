@@ -27,11 +27,11 @@ async def summarise_chats(services: Services, *, within_s: float) -> int:
             taken += 1
             await services.jobs.do(queued, lane)
 
+    await services.retention.sweep()  # costs no GPU
     if limit_s <= 0:
         return 0
     try:
         async with asyncio.timeout(limit_s):
-            await services.retention.sweep()
             for lane in LANES:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(AT_ONCE):
