@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 K1, B = 1.2, 0.75  # the usual values
+# Chunks that are imagined beside the real ones when a coverage is taken: where there are few, a word that all of them
+# have would weigh next to nothing, and any word that they lack everything.
+ELSEWHERE = 100
 _STOP_WORDS = (
     "a about after all also am an and any are as at be because been before being both but by can could did do does "
     "doing each few for from had has have he her here him his how i if in into is it its just let me more most my no "
@@ -138,25 +141,29 @@ def rank(indexes: Mapping[str, Index], question: str, *, limit: int) -> list[Fou
         return []
     average = max(1.0, sum(int(index.lengths.sum(dtype="u8")) for index in indexes.values()) / total)
     places = {name: _places(index, wanted) for name, index in indexes.items()}
-    weights = []
-    for number in range(len(wanted)):
-        having = sum(end - start for spans in places.values() for start, end in (spans[number],))
-        weights.append(math.log(1 + (total - having + 0.5) / (having + 0.5)))
+    having = [sum(spans[number][1] - spans[number][0] for spans in places.values()) for number in range(len(wanted))]
+    weights = [_rarity(count, total) for count in having]
+    shares = [_rarity(count, total + ELSEWHERE) for count in having]
     found = []
     for name, index in indexes.items():
         scores, covered = np.zeros(len(index.lengths)), np.zeros(len(index.lengths))
         long = K1 * (1 - B + B * index.lengths / average)
-        for (start, end), weight in zip(places[name], weights, strict=True):
+        for (start, end), weight, share in zip(places[name], weights, shares, strict=True):
             if start < end:
                 at, times = index.chunks[start:end], index.times[start:end].astype("f8")
                 scores[at] += weight * times * (K1 + 1) / (times + long[at])
-                covered[at] += weight
+                covered[at] += share
         best = np.argsort(-scores, kind="stable")[:limit]
         found += [
-            Found(name, int(at), float(scores[at]), float(covered[at]) / sum(weights)) for at in best if scores[at] > 0
+            Found(name, int(at), float(scores[at]), float(covered[at]) / sum(shares)) for at in best if scores[at] > 0
         ]
     found.sort(key=lambda one: -one.score)
     return found[:limit]
+
+
+def _rarity(having: int, total: int) -> float:
+    """Robertson and Spärck Jones's weight of a term that stands in so many of all chunks."""
+    return math.log(1 + (total - having + 0.5) / (having + 0.5))
 
 
 def _places(index: Index, wanted: Sequence[int]) -> list[tuple[int, int]]:
