@@ -232,8 +232,8 @@ class Memories:
             except BadInput:  # of another model's length
                 hits = ()
             near = {hit.id: hit.score for hit in hits if hit.data.get("of") == marks.get(hit.id)}
-        asked = lexical_vector(text)
-        return {m.id: near[m.id] if m.id in near else cosine(asked, lexical_vector(m.text)) for m in known}
+        rest = [memory for memory in known if memory.id not in near]
+        return near | (await asyncio.to_thread(_spelt, text, rest) if rest else {})
 
     # -- vectors ---------------------------------------------------------------------------------------------
 
@@ -287,6 +287,12 @@ class Memories:
         if uses:
             await self._books.enter_vectors(owner, uses, embedded.prompt_tokens if embedded else 0)
         return embedded
+
+
+def _spelt(text: str, memories: Sequence[Memory]) -> dict[str, float]:
+    """How near each is by its spelling. Some 0.2 ms a memory."""
+    asked = lexical_vector(text)
+    return {memory.id: cosine(asked, lexical_vector(memory.text)) for memory in memories}
 
 
 def _meant(text: str, known: Sequence[Memory]) -> list[Memory]:
