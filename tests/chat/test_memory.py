@@ -1,6 +1,7 @@
 """Long-term memory from end to end: what is said in one chat is there in another, and only there where it may be."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from functions.inference.gateway import End, Gateway, Token
 from functions.inference.local import TINY_MODEL, Choice, LocalEngine
 from functions.inference.nodes import ServedModel
 from functions.settings import MEMORIES_MAX
-from tests.chat.remembering import Home, open_home
+from tests.chat.remembering import ECHO, Home, open_home
 
 STORES = ["sqlite", "dynamo"]
 
@@ -92,13 +93,12 @@ async def test_many_turns_in_a_row_are_looked_through_at_once_and_only_once(embe
 async def test_a_turn_that_ends_while_the_last_one_is_looked_through_is_looked_through_next(embedded: Home) -> None:
     chat, engine = await embedded.open_chat(), embedded.engine
     await embedded.say(chat, "I live in Zürich.")
-    engine.gate.hold()
+    engine.scenario = dataclasses.replace(ECHO, tokens=12, tps=20)  # it looks for longer than the turn takes
     looking = asyncio.create_task(embedded.services.jobs.take_one("work"))
-    await engine.gate.reached()
-    saying = asyncio.create_task(embedded.say(chat, "I have a dog."))
-    await engine.gate.reached(2)
-    engine.gate.release()
-    await asyncio.gather(looking, saying)
+    await engine.until(open=1)
+    engine.scenario = ECHO
+    await embedded.say(chat, "I have a dog.")
+    await looking
 
     await embedded.remember({"op": "add", "text": "I have a dog."})
 
