@@ -184,6 +184,7 @@ async function finish(id: string): Promise<void> {
   const problem = await tried(async () => void (await request('DELETE', `/knowledge/${part(id)}`, undefined, { keepalive: true })));
   keep(id);
   if (!problem || problem.code === 'not_found') drop(id);
+  await loadCollections();
 }
 
 /** The page is closed: what was to be deleted is deleted now. */
@@ -213,7 +214,7 @@ export async function send(key: number): Promise<void> {
   const problem = await tried(async () => {
     const made = await sent(one.file, chosen.peek(), (share) => change(key, { share }));
     uploads.value = uploads.peek().filter((other) => other.key !== key);
-    if (chosen.peek() === null) await loadCollections();
+    await loadCollections(); // one was made with the first document, and each says how many it has
     if (made.collection_id === chosen.peek()) {
       put(made);
       watch();

@@ -222,7 +222,7 @@ function Row({ one, refuse }: { one: model.Document; refuse: (problem: Problem |
     <li class="document">
       <icons.Page />
       <span class="document-text">
-        <span class="document-title" dir="auto">{one.title || one.filename}</span>
+        <span class="document-title" dir="auto">{one.status === 'ready' ? one.title : one.filename}</span>
         <State one={one} />
       </span>
       {one.status === 'failed' && model.canChange.value && (
