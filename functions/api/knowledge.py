@@ -1,8 +1,5 @@
 """The knowledge base: collections, who is in them, documents, and the passages that citations open."""
 
-import asyncio
-import tempfile
-from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,6 +14,7 @@ from functions.chat.documents import Collection, Document
 from functions.chat.library import filename_of
 from functions.errors import NotFound
 from functions.reading.reader import kind_of, unreadable
+from functions.reading.scratch import Scratch, scratch
 from functions.settings import PASSAGES
 
 router = APIRouter(tags=["knowledge"])
@@ -25,6 +23,7 @@ DocumentId = Annotated[Id, Path()]
 PrincipalName = Annotated[str, Path(min_length=1, max_length=200)]
 WRITE_BYTES = 256 * 1024  # gathered before a thread writes them
 HEAD_BYTES = 4096
+UNSAID = "application/octet-stream"
 
 
 class NewCollection(Body):
@@ -137,41 +136,33 @@ async def upload(
     the same name in the same collection is replaced once this one can be searched."""
     name = await services.turns.admit(filename_of(filename), "filename")
     media_type = request.headers.get("content-type", "")
-    with await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="parley-") as folder:
-        path = FilePath(folder) / "file"
+    async with scratch() as file:
         try:
-            size, head = await _received(request, path)
+            head = await _received(request, file)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
-        if not size:
+        if not file.size:
             raise unreadable("no_text")
         kind = kind_of(media_type, name, head)
         into = await services.library.collection_for_upload(who.owner, collection)
         document = await services.library.upload(
-            into, path, filename=name, media_type=media_type or "application/octet-stream", kind=kind, size=size
+            into, file.path, filename=name, media_type=media_type or UNSAID, kind=kind, size=file.size
         )
     return as_json(_as_document(document), 202)
 
 
-async def _received(request: Request, path: FilePath) -> tuple[int, bytes]:
-    """The body, on disk: never more of it in memory than one write. Gives its size and its first bytes."""
-    size, head = 0, b""
+async def _received(request: Request, file: Scratch) -> bytes:
+    """The body, to disk: never more of it in memory than one write. Gives its first bytes."""
+    head = b""
     waiting: list[bytes] = []
-    held = 0
     async for chunk in request.stream():
         head = head if len(head) >= HEAD_BYTES else (head + chunk)[:HEAD_BYTES]
         waiting.append(chunk)
-        held, size = held + len(chunk), size + len(chunk)
-        if held >= WRITE_BYTES:
-            await asyncio.to_thread(_append, path, waiting)
-            waiting, held = [], 0
-    await asyncio.to_thread(_append, path, waiting)
-    return size, head
-
-
-def _append(path: FilePath, chunks: list[bytes]) -> None:
-    with path.open("ab") as file:
-        file.writelines(chunks)
+        if sum(map(len, waiting)) >= WRITE_BYTES:
+            await file.append(waiting)
+            waiting = []
+    await file.append(waiting)
+    return head
 
 
 @router.get("/knowledge")

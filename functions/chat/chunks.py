@@ -4,7 +4,7 @@
     ## Docker                    │
     Run the image …              │ one chunk: whole paragraphs, whole tables, whole blocks of code, up to TOKENS
     | port | 8000 |              ┘
-    ## Compose                   a heading begins a new one, unless the last is still a line or two (LEAST)
+    ## Compose                   a heading or a page begins a new one, unless the last is still a line or two (LEAST)
 
 A paragraph that is too long by itself is cut at its sentences, a table at its rows (each part keeps the head), code at
 its lines; only then does the next chunk repeat the last sentence (OVERLAP), because only then a thought was cut. Tokens
@@ -56,6 +56,8 @@ class _Cutter:
         if block.kind == "heading":
             self._enter(block)
             return
+        if block.page != self._page and self._size >= LEAST:
+            self.close()  # so that the page a citation names is the one
         for number, piece in enumerate(_pieces(block)):
             size = tokens_of(piece)
             if self._parts and self._size + size > (MOST if self._size < TOKENS else TOKENS):

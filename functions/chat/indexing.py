@@ -13,9 +13,7 @@ be shown to a model, by the policy of then (`sources.py`).
 """
 
 import asyncio
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -31,6 +29,7 @@ from functions.guardrails.validators import InputResult
 from functions.inference.gateway import Gateway
 from functions.reading.blocks import Reading
 from functions.reading.reader import read_file, unreadable
+from functions.reading.scratch import scratch
 from functions.settings import DOCUMENT_CHUNKS, KNOWLEDGE_CHUNKS
 from functions.telemetry import log
 
@@ -54,14 +53,17 @@ class Indexing:
         except NotFound:
             await self._store.purge_document(job.owner, job.document_id)
             return
+        if document.status == "ready":
+            await self._store.drop_parts(job.owner, document.id, "file")  # who made it ready may not have come to that
         if document.status in ("ready", "failed"):
             return
         try:
             document = await self._cut(job.owner, document)
             document = await self._embedded(job.owner, document)
             await self._finish(job.owner, document)
-        except NotFound:  # deleted meanwhile
-            await self._library.forget(job.owner, document)
+        except NotFound:  # deleted meanwhile; vectors may have been made in this very call
+            model = document.embedder or next(iter(self._gateway.embedders()), "")
+            await self._library.forget(job.owner, msgspec.structs.replace(document, embedder=model))
         except BadInput as trouble:
             await self._fail(job, Problem(code=trouble.code, message=trouble.message))
 
@@ -113,15 +115,14 @@ class Indexing:
         return document
 
     async def _read(self, owner: str, document: Document) -> Reading:
-        with tempfile.TemporaryDirectory(prefix="parley-") as folder:
-            path = Path(folder) / "file"
-            number = size = 0
+        async with scratch() as file:
+            number = 0
             while (part := await self._store.read_part(owner, document.id, "file", number)) is not None:
-                await asyncio.to_thread(_append, path, part)
-                number, size = number + 1, size + len(part)
-            if size != document.size_bytes:
+                await file.append([part])
+                number += 1
+            if file.size != document.size_bytes:
                 raise BadInput("The upload was cut off; upload the file again.", code="damaged")
-            return await read_file(path, document.kind)
+            return await read_file(file.path, document.kind)
 
     async def _checked(self, chunks: Sequence[Chunk], title: str) -> tuple[list[Chunk], str]:
         """What the rails leave of them, numbered anew; and of the title."""
@@ -212,8 +213,3 @@ def _left_of(result: InputResult) -> str:
     blockers = {verdict.rail for verdict in result.verdicts if verdict.action == "blocked"}
     is_out = result.blocked and blockers != {"injection"}
     return "" if is_out else result.text.strip()
-
-
-def _append(path: Path, part: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(part)

@@ -37,6 +37,7 @@ _STOP_WORDS = (
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 # Particles and question words: what they stand in is no word.
 _STOP_SIGNS = frozenset("的了吗呢吧么嘛啊是在和与或及也都就把被我你您他她它们这那哪谁何怎请之而")
+_ASKING_SIGNS = _STOP_SIGNS | frozenset("有多少几可以能会要应该时候")  # and in a question neither do these
 _SIGNS = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
 _TOKEN = re.compile(rf"[{_SIGNS}]+|[^\W{_SIGNS}]+(?:['’.\-][^\W{_SIGNS}]+)*")
 _IS_SIGN = re.compile(rf"[{_SIGNS}]")
@@ -69,18 +70,18 @@ class Found:
     coverage: float
 
 
-def terms(text: str) -> Iterator[str]:
+def terms(text: str, stop_signs: frozenset[str] = _STOP_SIGNS) -> Iterator[str]:
     for token in _TOKEN.findall(unicodedata.normalize("NFKC", text)):
         if _IS_SIGN.match(token):
-            if len(token) == 1 and token not in _STOP_SIGNS:
+            if len(token) == 1 and token not in stop_signs:
                 yield token
             pairs = (token[at : at + 2] for at in range(len(token) - 1))
-            yield from (pair for pair in pairs if not _STOP_SIGNS.intersection(pair))
+            yield from (pair for pair in pairs if not stop_signs.intersection(pair))
             continue
         whole = token.casefold()
         parts = [part.casefold() for word in _PART.findall(token) for part in _CAMEL.split(word)]
         if parts != [whole]:
-            yield whole
+            yield _stem(whole)
         yield from (_stem(part) for part in parts if part not in STOP_WORDS)
 
 
@@ -135,7 +136,8 @@ def rank(indexes: Mapping[str, Index], question: str, *, limit: int) -> list[Fou
     """The best chunks first; those of equal score in the order of their documents."""
     import numpy as np  # noqa: PLC0415
 
-    wanted = list(dict.fromkeys(map(_hash, terms(question))))
+    asked = list(dict.fromkeys(terms(question, _ASKING_SIGNS)))
+    wanted = [_hash(term) for term in asked]
     total = sum(len(index.lengths) for index in indexes.values())
     if not wanted or not total:
         return []
@@ -144,6 +146,9 @@ def rank(indexes: Mapping[str, Index], question: str, *, limit: int) -> list[Fou
     having = [sum(spans[number][1] - spans[number][0] for spans in places.values()) for number in range(len(wanted))]
     weights = [_rarity(count, total) for count in having]
     shares = [_rarity(count, total + ELSEWHERE) for count in having]
+    # Of the pairs of signs that stand nowhere about half are no words, but where two words meet.
+    halved = [not count and _IS_SIGN.match(term) for count, term in zip(having, asked, strict=True)]
+    whole = sum(share / 2 if half else share for share, half in zip(shares, halved, strict=True))
     found = []
     for name, index in indexes.items():
         scores, covered = np.zeros(len(index.lengths)), np.zeros(len(index.lengths))
@@ -154,9 +159,7 @@ def rank(indexes: Mapping[str, Index], question: str, *, limit: int) -> list[Fou
                 scores[at] += weight * times * (K1 + 1) / (times + long[at])
                 covered[at] += share
         best = np.argsort(-scores, kind="stable")[:limit]
-        found += [
-            Found(name, int(at), float(scores[at]), float(covered[at]) / sum(shares)) for at in best if scores[at] > 0
-        ]
+        found += [Found(name, int(at), float(scores[at]), float(covered[at]) / whole) for at in best if scores[at] > 0]
     found.sort(key=lambda one: -one.score)
     return found[:limit]
 

@@ -26,7 +26,7 @@ from functions.telemetry import log_fault
 
 POOL = 50  # candidates of each ranking
 FUSION = 60  # of Cormack et al.: how little the first places weigh more than the next
-COVERAGE_FLOOR = 0.3  # of the question's weight; tests/knowledge/measure.py shows what it keeps and lets through
+COVERAGE_FLOOR = 0.35  # of the question's weight; tests/knowledge/measure.py shows what it keeps and lets through
 COSINE_FLOOR = 0.5  # cautious, and not measured: there was no embedding model to measure with
 EMBED_SECONDS = 2.0  # for the question; then words alone
 INDEX_BYTES = 64 * 1024 * 1024  # of indexes in memory

@@ -13,7 +13,7 @@ from typing import Any
 from functions.reading.blocks import Block, Trouble
 from functions.reading.plain import paragraphs
 
-EDGE_LINES = 2  # at the top and at the bottom of a page
+EDGE_LINES = 2  # at the top and at the bottom of a page, if it has more than three times as many
 REPEATED = 0.5  # of the pages, and of no fewer than
 REPEATED_PAGES = 4
 OUTLINE_ENTRIES = 5_000
@@ -85,7 +85,8 @@ def _repeated(texts: list[str]) -> frozenset[str]:
     seen: Counter[str] = Counter()
     for text in texts:
         lines = [line for line in text.split("\n") if line.strip()]
-        seen.update({_known(line) for line in (*lines[:EDGE_LINES], *lines[-EDGE_LINES:])})
+        if len(lines) > 3 * EDGE_LINES:
+            seen.update({_known(line) for line in (*lines[:EDGE_LINES], *lines[-EDGE_LINES:])})
     least = max(REPEATED_PAGES, REPEATED * len(texts))
     return frozenset(line for line, times in seen.items() if times >= least and line)
 

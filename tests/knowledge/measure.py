@@ -1,3 +1,4 @@
+# ruff: noqa: T201  # it prints
 """How well questions about the project's own documents find the section that answers them.
 
     uv run python -m tests.knowledge.measure            by words alone
@@ -18,7 +19,7 @@ from functions.chat import lexicon
 from functions.chat.chunks import BETWEEN, cut
 from functions.chat.documents import Chunk
 from functions.chat.indexing import indexed_text
-from functions.chat.retrieved import fused
+from functions.chat.retrieved import COVERAGE_FLOOR, fused
 from functions.inference.gateway import Gateway
 from functions.inference.nodes import Node, ServedModel
 from functions.reading.reader import read_file
@@ -26,6 +27,35 @@ from functions.reading.reader import read_file
 ROOT = Path(__file__).parent.parent.parent
 QUESTIONS = Path(__file__).parent / "questions.jsonl"
 POOL = 50  # candidates of each ranking
+# What these documents say nothing about: nothing should be found.
+OFF_TOPIC = (
+    "What is the capital of France?",
+    "How do I bake sourdough bread?",
+    "Who won the football world cup in 2018?",
+    "Explain the theory of relativity",
+    "What is the best way to train for a marathon?",
+    "How tall is Mount Everest?",
+    "Write a poem about the sea",
+    "What are the side effects of ibuprofen?",
+    "How do I change a tyre?",
+    "When did the Roman empire fall?",
+    "Recommend a good book about whales",
+    "What is the population of Brazil?",
+    "How do I tie a tie?",
+    "Translate good morning into Japanese",
+    "What causes rain?",
+    "Is a tomato a fruit?",
+    "How many calories are in an apple?",
+    "Who painted the Mona Lisa?",
+    "What time zone is Sydney in?",
+    "How do I remove a red wine stain?",
+    "what does the moon weigh",
+    "tell me a joke about a horse",
+    "How long does it take to fly to New York?",
+    "what is the fastest animal on land",
+    "法国的首都是哪里？",
+    "怎么做红烧肉？",
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +101,16 @@ def by_words(asked: Sequence[Question], books: Library) -> list[list[tuple[str, 
     return [[(f.document_id, f.chunk) for f in lexicon.rank(indexes, q.text, limit=POOL)] for q in asked]
 
 
+def is_silent(question: str, indexes: dict[str, lexicon.Index]) -> bool:
+    """Whether words alone find nothing that counts."""
+    return all(found.coverage < COVERAGE_FLOOR for found in lexicon.rank(indexes, question, limit=POOL))
+
+
+def _silent(asked: Sequence[str], books: Library) -> int:
+    indexes = lexical(books)
+    return sum(is_silent(question, indexes) for question in asked)
+
+
 async def by_vectors(asked: Sequence[Question], books: Library, url: str) -> list[list[tuple[str, int]]]:
     places = [(name, chunk.number) for name, chunks in books.items() for chunk in chunks]
     texts = [indexed_text(Path(name).stem, books[name][number]) for name, number in places]
@@ -104,6 +144,10 @@ async def main() -> None:
         pairs = zip(rankings["by words"], rankings["by vectors"], strict=True)
         rankings["both"] = [fused([words, vectors]) for words, vectors in pairs]
     print(f"{len(asked)} questions, {len(books)} documents, {sum(map(len, books.values()))} chunks")
+    print(
+        f"nothing found: {_silent([q.text for q in asked], books)} of them, and {_silent(OFF_TOPIC, books)} of "
+        f"{len(OFF_TOPIC)} questions about other things"
+    )
     for name, found in rankings.items():
         print(f"{name:12} " + "  ".join(f"hit@{at} {hits(asked, found, books, at):.3f}" for at in (1, 3, 5)))
         if arguments.misses:
