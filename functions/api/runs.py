@@ -15,7 +15,7 @@ router = APIRouter(tags=["runs"])
 RunId = Annotated[Id, Path()]
 PUBLIC_FIELDS = (
     "id", "chat_id", "user_message_id", "assistant_message_id", "model", "status", "created_at", "ended_at",
-    "last_seq", "stop_requested", "finish_reason", "usage", "timings", "cost", "verdicts", "error",
+    "last_seq", "stop_requested", "finish_reason", "usage", "timings", "cost", "verdicts", "citations", "error",
 )  # fmt: skip
 
 

@@ -93,7 +93,7 @@ class Finder:
                 admitted.append((passage, checked.text))
             if len(admitted) == PASSAGES:
                 break
-        fitting = await self._fitting(run, [text for _, text in admitted], room)
+        texts = await self._fitting(run, [text for _, text in admitted], room)
         citations = tuple(
             Citation(
                 index=number,
@@ -102,22 +102,27 @@ class Finder:
                 chunk=passage.chunk.number,
                 score=round(passage.score, 4),
             )
-            for number, (passage, _) in enumerate(admitted[:fitting], 1)
+            for number, (passage, _) in enumerate(admitted[: len(texts)], 1)
         )
         log("knowledge.found", run=run.id, found=len(found), shown=len(citations))
-        return Sources(citations, tuple(text for _, text in admitted[:fitting]))
+        return Sources(citations, texts)
 
-    async def _fitting(self, run: Run, texts: Sequence[str], room: int) -> int:
-        """How many of them fit, from the best on."""
+    async def _fitting(self, run: Run, texts: Sequence[str], room: int) -> tuple[str, ...]:
+        """As many of them as fit, from the best on; of the best at least its beginning."""
         sizes: Sequence[int] = [len(text.encode()) for text in texts]
-        if sum(sizes) > room:
+        if sum(sizes) + MARKS * len(texts) > room:
             sizes = await self._gateway.count_tokens(run.model, texts)
-        total = 0
-        for number, size in enumerate(sizes):
-            total += size + MARKS
-            if total > room:
-                return number
-        return len(texts)
+        fitting: list[str] = []
+        for text, size in zip(texts, sizes, strict=True):
+            room -= MARKS
+            if size <= room:
+                fitting.append(text)
+                room -= size
+                continue
+            if not fitting and room > 0:
+                fitting.append(text[: len(text) * room // (size + 1)])
+            break
+        return tuple(fitting)
 
 
 def _shown(passage: Passage) -> str:
