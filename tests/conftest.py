@@ -1,5 +1,6 @@
 """What every test gets: a clean environment, no blocking inside the event loop, a house when it asks for one."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -29,15 +30,17 @@ def _no_blocking_calls() -> Iterator[BlockBuster]:
 
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The DynamoDB API on loopback: its address. One process for the whole session."""
+    """The DynamoDB API on loopback: its address. One for all tests of a process."""
     with run_ministack(tmp_path_factory.mktemp("ministack")) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def web_client() -> Path:
-    """The web client, built when it is stale: the folder to serve."""
-    built = webbuild.ready(Console(stderr=True))
+def web_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The web client, built when it is stale: the folder to serve. Whoever comes first builds, the others wait."""
+    with (tmp_path_factory.getbasetemp().parent / "web-client.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = webbuild.ready(Console(stderr=True))
     assert built, "the web client does not build; it needs Node 20 or newer (apt install nodejs npm)"
     return built
 

@@ -32,7 +32,7 @@ from tests.guardrails.corpus import (
 from tests.guardrails.policies import BLOCKING, DEFAULT, FLAGGING, STRICT, policy
 
 KEY = b"of the tests"
-CHUNKINGS = 20_000
+CHUNKINGS = 8_000
 SAMPLES = samples(random.Random(11), 500)
 POLICIES = (STRICT, DEFAULT, STRICT, FLAGGING, BLOCKING)
 
