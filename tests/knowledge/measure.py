@@ -19,7 +19,7 @@ from functions.chat import lexicon
 from functions.chat.chunks import BETWEEN, cut
 from functions.chat.documents import Chunk
 from functions.chat.indexing import indexed_text
-from functions.chat.retrieved import COVERAGE_FLOOR, fused
+from functions.chat.retrieved import fused, says_enough
 from functions.inference.gateway import Gateway
 from functions.inference.nodes import Node, ServedModel
 from functions.reading.reader import read_file
@@ -78,7 +78,8 @@ def questions() -> list[Question]:
 
 
 async def library() -> Library:
-    files = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """The documents that the questions are about, as they are now."""
+    files = [ROOT / name for name in sorted({name for question in questions() for name, _ in question.expected})]
     readings = await asyncio.gather(*(read_file(file, "markdown") for file in files))
     return {str(f.relative_to(ROOT)): cut(r.blocks) for f, r in zip(files, readings, strict=True)}
 
@@ -103,7 +104,7 @@ def by_words(asked: Sequence[Question], books: Library) -> list[list[tuple[str, 
 
 def is_silent(question: str, indexes: dict[str, lexicon.Index]) -> bool:
     """Whether words alone find nothing that counts."""
-    return all(found.coverage < COVERAGE_FLOOR for found in lexicon.rank(indexes, question, limit=POOL))
+    return not any(says_enough(found) for found in lexicon.rank(indexes, question, limit=POOL))
 
 
 def _silent(asked: Sequence[str], books: Library) -> int:
