@@ -62,12 +62,14 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`coverage` is how much of the question's weight stands in the chunk, in [0, 1]; `score` is BM25's."""
+    """`coverage` is how much of the question's weight stands in the chunk, in [0, 1], and `terms` how many of its
+    different terms; `score` is BM25's."""
 
     document_id: str
     chunk: int
     score: float
     coverage: float
+    terms: int
 
 
 def terms(text: str, stop_signs: frozenset[str] = _STOP_SIGNS) -> Iterator[str]:
@@ -152,14 +154,20 @@ def rank(indexes: Mapping[str, Index], question: str, *, limit: int) -> list[Fou
     found = []
     for name, index in indexes.items():
         scores, covered = np.zeros(len(index.lengths)), np.zeros(len(index.lengths))
+        counts = np.zeros(len(index.lengths), "u4")
         long = K1 * (1 - B + B * index.lengths / average)
         for (start, end), weight, share in zip(places[name], weights, shares, strict=True):
             if start < end:
                 at, times = index.chunks[start:end], index.times[start:end].astype("f8")
                 scores[at] += weight * times * (K1 + 1) / (times + long[at])
                 covered[at] += share
+                counts[at] += 1
         best = np.argsort(-scores, kind="stable")[:limit]
-        found += [Found(name, int(at), float(scores[at]), float(covered[at]) / whole) for at in best if scores[at] > 0]
+        found += [
+            Found(name, int(at), float(scores[at]), float(covered[at]) / whole, int(counts[at]))
+            for at in best
+            if scores[at] > 0
+        ]
     found.sort(key=lambda one: -one.score)
     return found[:limit]
 

@@ -27,6 +27,7 @@ from functions.telemetry import log_fault
 POOL = 50  # candidates of each ranking
 FUSION = 60  # of Cormack et al.: how little the first places weigh more than the next
 COVERAGE_FLOOR = 0.35  # of the question's weight; tests/knowledge/measure.py shows what it keeps and lets through
+PART_FLOOR = 0.25  # of a question of several parts, where at least two of its terms stand in one passage
 COSINE_FLOOR = 0.5  # cautious, and not measured: there was no embedding model to measure with
 EMBED_SECONDS = 2.0  # for the question; then words alone
 INDEX_BYTES = 64 * 1024 * 1024  # of indexes in memory
@@ -64,10 +65,9 @@ class Retrieval:
         )
         near = {place: score for place, score in near.items() if place[0] in documents}
         words = {(one.document_id, one.chunk): one.coverage for one in by_words}
+        said = {(one.document_id, one.chunk) for one in by_words if says_enough(one)}
         best = [
-            place
-            for place in fused([list(words), list(near)])
-            if words.get(place, 0.0) >= COVERAGE_FLOOR or near.get(place, 0.0) >= COSINE_FLOOR
+            place for place in fused([list(words), list(near)]) if place in said or near.get(place, 0.0) >= COSINE_FLOOR
         ][:limit]
         scores = {place: min(1.0, max(words.get(place, 0.0), near.get(place, 0.0))) for place in best}
         return await self._passages(documents, owners, scores)
@@ -181,6 +181,11 @@ class Indexes:
         self.bytes += index.bytes
         while self.bytes > self._limit_bytes:
             self.bytes -= self._kept.popitem(last=False)[1].bytes
+
+
+def says_enough(found: lexicon.Found) -> bool:
+    """Whether a passage has more words in common with the question than chance would give it."""
+    return found.coverage >= COVERAGE_FLOOR or (found.terms > 1 and found.coverage >= PART_FLOOR)
 
 
 def fused(rankings: Sequence[Sequence[Place]]) -> list[Place]:
