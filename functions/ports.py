@@ -57,8 +57,23 @@ class NewTurn(Struct, frozen=True, kw_only=True):
     job_at_ms: int = 0
 
 
+class ContextRead(Struct, frozen=True, kw_only=True):
+    """What a prompt is made of. `edition` was in force before the path was read; `path` is None when it was the one
+    that the reader knows."""
+
+    chat: Chat
+    path: tuple[Message, ...] | None
+    profile: Profile
+    edition: str
+
+
 class ChatStore(Protocol):
-    """Chats, messages, runs and their event logs."""
+    """Chats, messages, runs and their event logs.
+
+    The edition of a chat says whether its messages are still what they were: it is another one as soon as a message
+    that was there is changed, the same when one is added, and never one that it was before, also when the chat is
+    deleted and made again.
+    """
 
     # -- chats ---------------------------------------------------------------------------------------------
     async def create_chat(self, owner: str, chat: Chat) -> None:
@@ -108,6 +123,13 @@ class ChatStore(Protocol):
 
     async def read_context(self, owner: str, chat_id: str, leaf: str) -> tuple[Chat, tuple[Message, ...], Profile]:
         """What a prompt is made of, at once: get_chat, read_path and get_profile. Raises NotFound."""
+
+    async def read_context_unless(self, owner: str, chat_id: str, leaf: str, *, edition: str) -> ContextRead:
+        """read_context, but without the path when `edition` is in force: for who has read it under that. "" never is.
+        Raises NotFound."""
+
+    async def get_edition(self, owner: str, chat_id: str) -> tuple[Chat, str]:
+        """get_chat, and the edition. Raises NotFound."""
 
     async def put_feedback(self, owner: str, chat_id: str, message_id: str, feedback: Feedback | None) -> None:
         """Set the message's feedback, or take it back (None); of two racing writers the last one wins, whole. An

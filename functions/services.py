@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
+from functions.adapters.hot import HotStore, Shared
+from functions.adapters.sealed import Seals
 from functions.chat.books import Books
 from functions.chat.context import Fill
 from functions.chat.follow_ups import FollowUps
@@ -112,13 +114,27 @@ def _adapter(url: str, create: bool) -> Awaitable[Store]:
             raise BadInput(f"PARLEY_STORE_URL: unknown scheme {scheme!r}; use sqlite:///FILE or dynamodb://PREFIX.")
 
 
+async def open_hot_store(settings: Settings, secret_key: bytes) -> Store:
+    """The store, with what prompts are made of at hand: in this process, and in the shared cache if there is one."""
+    if settings.valkey_url and not settings.secret_key:
+        raise BadInput("PARLEY_VALKEY_URL needs PARLEY_SECRET_KEY: what the processes share is sealed with it.")
+    shared = await _shared_cache(settings.valkey_url, settings.store_url, secret_key) if settings.valkey_url else None
+    store = await open_store(settings.store_url)
+    return cast("Store", HotStore(store, shared=shared))  # It passes on what it does not have.
+
+
+async def _shared_cache(url: str, house: str, secret_key: bytes) -> tuple[Shared, Seals]:
+    valkey = await asyncio.to_thread(import_module, "functions.adapters.valkey")  # a tenth of a second
+    return valkey.SharedCache.open(url), Seals(secret_key, house)
+
+
 @asynccontextmanager
 async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[Services]:
     secret_key = settings.secret_key.encode() or secrets.token_bytes(32)
     guards = await asyncio.to_thread(lambda: Guards.of(load_policy(settings.policy), key=secret_key))
     if settings.semantic_cache != "off":  # a look has little time, and the first would import numpy
         await asyncio.to_thread(import_module, "functions.adapters.nearest")
-    store = await open_store(settings.store_url)
+    store = await open_hot_store(settings, secret_key)
     gateway = Gateway(
         nodes, registry=store, ledger=store, fallbacks=settings.fallbacks, node_key=settings.node_key, clock=_clock
     )

@@ -58,6 +58,17 @@ def _with_a_port_that_can_be(url: str) -> str:
     return url
 
 
+def _a_cache(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        is_whole = bool(parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if parts.scheme not in ("valkey", "valkeys", "redis", "rediss", "unix") or not is_whole:
+        raise ValueError("must be the address of a Valkey or Redis server, e.g. valkeys://:PASSWORD@10.0.0.9:6379/0")
+    return url
+
+
 def _for_a_header(text: str) -> str:
     text = text.strip()  # of the line end of the file that it came from
     if not (text.isascii() and text.isprintable()):
@@ -102,6 +113,8 @@ class Settings(BaseSettings):
 
     # Where state lives: sqlite:///path/to/file.db, or dynamodb://TABLE_PREFIX?region=…&endpoint=…
     store_url: str = "sqlite:///parley.db"
+    # a cache that several processes share: valkey://, valkeys:// (TLS), redis://, rediss:// or unix://; never relied on
+    valkey_url: Annotated[str, AfterValidator(_a_cache)] | None = Field(default=None, repr=False)
     data: Path = Path.home() / ".local" / "share" / "parley"
     web: Path | None = None  # the built web client; None: web/dist beside the package
 

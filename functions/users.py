@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from functions.operate import store_to_read
-from functions.services import open_store
+from functions.services import open_hot_store
+from functions.settings import Settings
 
 
 @click.group()
@@ -39,7 +40,8 @@ def delete(name: str, yes: bool, data: Path | None) -> None:
 
 
 async def _erase(url: str, owner: str) -> dict[str, int]:
-    store = await open_store(url)
+    settings = Settings(store_url=url)
+    store = await open_hot_store(settings, settings.secret_key.encode())
     try:
         return await store.erase_owner(owner, now_ms=time.time_ns() // 1_000_000)
     finally:

@@ -51,7 +51,7 @@ from functions.chat.messages import (
     Summary,
 )
 from functions.errors import BadInput
-from functions.ports import Hit, NewTurn
+from functions.ports import ContextRead, Hit, NewTurn
 
 for _name in ("pynamodb", "botocore"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # below that they log what people write
@@ -145,6 +145,15 @@ class DynamoStore:
         return await asyncio.gather(
             self.get_chat(owner, chat_id), self.read_path(owner, chat_id, leaf), self.get_profile(owner)
         )
+
+    async def read_context_unless(self, owner: str, chat_id: str, leaf: str, *, edition: str) -> ContextRead:
+        (chat, in_force, path), profile = await asyncio.gather(
+            self._call(chats.read_path_unless, owner, chat_id, leaf, edition=edition), self.get_profile(owner)
+        )
+        return ContextRead(chat=chat, path=path, profile=profile, edition=in_force)
+
+    async def get_edition(self, owner: str, chat_id: str) -> tuple[Chat, str]:
+        return await self._call(chats.get_edition, owner, chat_id)
 
     async def put_feedback(self, owner: str, chat_id: str, message_id: str, feedback: Feedback | None) -> None:
         await self._call(chats.put_feedback, owner, chat_id, message_id, feedback)

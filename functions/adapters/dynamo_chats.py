@@ -4,6 +4,7 @@ A chat is one item with an attribute for each field, so that a turn, a rename an
 never read before they write. A message is one JSON value and is written once; its feedback is an attribute of its own.
 """
 
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -76,6 +77,7 @@ def create_chat(t: Tables, owner: str, chat: Chat) -> None:
         active_leaf=chat.active_leaf,
         active_run=chat.active_run,
         temporary=chat.temporary or None,
+        edition=_any_edition(),
         recent=recent_key(owner, archived=chat.archived, temporary=chat.temporary),
         moment=moment(updated_us, chat.id),
     )
@@ -101,10 +103,24 @@ def _is_gone(item: ChatItem) -> bool:
 
 
 def get_chat(t: Tables, owner: str, chat_id: str) -> Chat:
+    return get_edition(t, owner, chat_id)[0]
+
+
+def get_edition(t: Tables, owner: str, chat_id: str) -> tuple[Chat, str]:
     item = find_item(t, owner_pk(owner), chat_sk(chat_id))
     if item is None or _is_gone(item):
         raise rules.no_chat()
-    return _load(item)
+    return _load(item), item.edition or "0"  # of a chat from before there were editions
+
+
+def _any_edition() -> str:
+    return secrets.token_hex(8)
+
+
+def next_edition(t: Tables) -> Action:
+    """A message of the chat is being changed: what others keep of it is no longer so."""
+    action: Action = t.chat.edition.set(_any_edition())
+    return action
 
 
 def list_chats(
@@ -234,7 +250,7 @@ def put_feedback(t: Tables, owner: str, chat_id: str, message_id: str, feedback:
     value = None if feedback is None else encode(feedback)
     message = t.chat(chat_pk(owner, chat_id), message_sk(message_id))
     writes = Writes(t)
-    writes.check("chat", t.chat, owner_pk(owner), chat_sk(chat_id), is_alive(t))
+    writes.update("chat", t.chat(owner_pk(owner), chat_sk(chat_id)), [next_edition(t)], is_alive(t))
     writes.update("message", message, [set_or_remove(t, "feedback", value)], t.chat.pk.exists())
     try:
         writes.commit()
@@ -272,6 +288,10 @@ def get_message(t: Tables, owner: str, chat_id: str, message_id: str) -> Message
 
 def list_messages(t: Tables, owner: str, chat_id: str, *, limit: int | None, before: str | None) -> Page[Message]:
     get_chat(t, owner, chat_id)
+    return _page(t, owner, chat_id, limit=limit, before=before)
+
+
+def _page(t: Tables, owner: str, chat_id: str, *, limit: int | None, before: str | None) -> Page[Message]:
     # `before` itself is in the range and not in the page; one more tells whether there is an older page.
     items = _messages(t, owner, chat_id, before=before, limit=None if limit is None else limit + 2)
     items = [item for item in items if before is None or item.sk != message_sk(before)]
@@ -281,8 +301,20 @@ def list_messages(t: Tables, owner: str, chat_id: str, *, limit: int | None, bef
 
 
 def read_path(t: Tables, owner: str, chat_id: str, leaf: str) -> tuple[Message, ...]:
+    get_chat(t, owner, chat_id)
+    return _path(t, owner, chat_id, leaf)
+
+
+def read_path_unless(
+    t: Tables, owner: str, chat_id: str, leaf: str, *, edition: str
+) -> tuple[Chat, str, tuple[Message, ...] | None]:
+    chat, in_force = get_edition(t, owner, chat_id)  # before the path: what comes in between shows in the next one
+    return chat, in_force, None if in_force == edition else _path(t, owner, chat_id, leaf)
+
+
+def _path(t: Tables, owner: str, chat_id: str, leaf: str) -> tuple[Message, ...]:
     """Reads the whole chat in one go, because a walk would be a round trip for each message."""
-    messages = {message.id: message for message in list_messages(t, owner, chat_id, limit=None, before=None).data}
+    messages = {message.id: message for message in _page(t, owner, chat_id, limit=None, before=None).data}
     path: list[Message] = []
     at: str | None = leaf
     while at is not None and at in messages:

@@ -101,6 +101,7 @@ class ChatItem(Model):
     active_run = UnicodeAttribute(null=True)
     is_deleted = BooleanAttribute(null=True)
     temporary = BooleanAttribute(null=True)
+    edition = UnicodeAttribute(null=True)
     remembered_ms = WholeNumber(null=True)
     recent = UnicodeAttribute(null=True)
     moment = UnicodeAttribute(null=True)

@@ -16,7 +16,7 @@ from pynamodb.expressions.update import Action
 
 from functions.adapters import rules
 from functions.adapters.dynamo_calls import ATTEMPTS, Refused, Writes, ask, gather, spread
-from functions.adapters.dynamo_chats import encode, find_item, message_items, set_or_remove
+from functions.adapters.dynamo_chats import encode, find_item, message_items, next_edition, set_or_remove
 from functions.adapters.dynamo_jobs import job_item
 from functions.adapters.dynamo_models import (
     ChatItem,
@@ -181,15 +181,15 @@ def _write_turn_in_chat(t: Tables, owner: str, writes: Writes, turn: NewTurn, ru
         writes.check("parent", t.chat, pk, message_sk(parent), t.chat.pk.exists())
     for message in (turn.user_message, turn.answer):
         if message is not None:
-            _put_message(t, owner, writes, message, t.chat.pk.does_not_exist())
+            _put_message(t, owner, writes, message, is_new=True)
     writes.put("pointer", t.chat(pk, pointer_sk(run.id), run_id=run.id, key=key_sk(turn.key)))
 
 
-def _put_message(t: Tables, owner: str, writes: Writes, message: Message, condition: Condition | None) -> None:
-    """With a condition the message is new. Without one it may be there, and then its feedback stays."""
+def _put_message(t: Tables, owner: str, writes: Writes, message: Message, *, is_new: bool) -> None:
+    """One that is there already keeps its feedback."""
     item, parts = message_items(t, owner, message)
-    if condition is not None:
-        writes.put("message", item, condition)
+    if is_new:
+        writes.put("message", item, t.chat.pk.does_not_exist())
     else:
         body = [set_or_remove(t, name, getattr(item, name)) for name in ("data", "parts", "tag")]
         writes.update("message", t.chat(item.pk, item.sk), body, None)
@@ -320,23 +320,29 @@ def finish_run(
     if withdraw:
         withdraw_text(t, owner, run, _may_write(t, run.epoch, events))
         events = [event.without_text() for event in events]
-    try:
-        _write_end(t, owner, run, events, answer, is_active=True)
-    except Refused as refused:
-        was = refused.items.get("chat")
-        if "run" in refused or was is None or "is_deleted" in was:
-            raise rules.fenced() from refused
-    else:
-        return
-    # The chat has another active run, or none: it keeps what it has.
-    try:
-        _write_end(t, owner, run, events, answer, is_active=False)
-    except Refused as exc:
-        raise rules.fenced() from exc
+    is_active = is_new = True
+    while True:  # what is refused is either lost, or settles one of the two questions
+        try:
+            _write_end(t, owner, run, events, answer, is_active=is_active, is_new=is_new)
+            return
+        except Refused as refused:
+            was = refused.items.get("chat")
+            has_other = "chat" in refused and is_active and was is not None and "is_deleted" not in was
+            if "run" in refused or ("chat" in refused and not has_other) or not refused.items:
+                raise rules.fenced() from refused
+            is_active = is_active and not has_other  # The chat has another active run, or none: it keeps what it has.
+            is_new = is_new and "message" not in refused
 
 
 def _write_end(
-    t: Tables, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None, *, is_active: bool
+    t: Tables,
+    owner: str,
+    run: Run,
+    events: Sequence[LoggedEvent],
+    answer: Message | None,
+    *,
+    is_active: bool,
+    is_new: bool,
 ) -> None:
     writes = Writes(t)
     hot, *parts = _run_items(t, owner, msgspec.structs.replace(run, prompt=None))
@@ -347,13 +353,13 @@ def _write_end(
     for item in (*parts, *_events_items(t, owner, run.id, events)):
         writes.put("part of the run", item)
     if run.chat_id is not None:
-        _write_end_in_chat(t, owner, writes, run, answer, is_active=is_active)
+        _write_end_in_chat(t, owner, writes, run, answer, is_active=is_active, is_new=is_new)
     writes.delete("job", t.jobs(run.id))
     writes.commit()
 
 
 def _write_end_in_chat(
-    t: Tables, owner: str, writes: Writes, run: Run, answer: Message | None, *, is_active: bool
+    t: Tables, owner: str, writes: Writes, run: Run, answer: Message | None, *, is_active: bool, is_new: bool
 ) -> None:
     assert run.chat_id is not None
     actions: list[Action] = []
@@ -362,7 +368,9 @@ def _write_end_in_chat(
         actions += [t.chat.updated_us.set(updated_us), t.chat.moment.set(moment(updated_us, run.chat_id))]
     if answer is not None:
         actions.append(t.chat.active_leaf.set(answer.id))
-        _put_message(t, owner, writes, answer, None)
+        if not is_new:
+            actions.append(next_edition(t))
+        _put_message(t, owner, writes, answer, is_new=is_new)
     if is_active:
         actions.append(t.chat.active_run.remove())
     condition = is_alive(t) & (t.chat.active_run == run.id) if is_active else is_alive(t)

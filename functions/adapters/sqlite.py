@@ -53,7 +53,7 @@ from functions.chat.messages import (
     Summary,
 )
 from functions.errors import StoreUnavailable
-from functions.ports import Hit, NewTurn
+from functions.ports import ContextRead, Hit, NewTurn
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -166,6 +166,12 @@ class SqliteStore:
 
     async def read_context(self, owner: str, chat_id: str, leaf: str) -> tuple[Chat, tuple[Message, ...], Profile]:
         return await self._read(chats.read_context, owner, chat_id, leaf)
+
+    async def read_context_unless(self, owner: str, chat_id: str, leaf: str, *, edition: str) -> ContextRead:
+        return await self._read(chats.read_context_unless, owner, chat_id, leaf, edition=edition)
+
+    async def get_edition(self, owner: str, chat_id: str) -> tuple[Chat, str]:
+        return await self._read(chats.get_edition, owner, chat_id)
 
     async def put_feedback(self, owner: str, chat_id: str, message_id: str, feedback: Feedback | None) -> None:
         await self._write(chats.put_feedback, owner, chat_id, message_id, feedback)

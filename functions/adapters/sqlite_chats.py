@@ -13,6 +13,7 @@ import msgspec
 from functions.adapters import rules
 from functions.chat.messages import Chat, Feedback, Message, Page, Profile
 from functions.errors import BadInput, Conflict
+from functions.ports import ContextRead
 
 encode = msgspec.json.Encoder().encode
 decode_chat = msgspec.json.Decoder(Chat).decode
@@ -25,7 +26,8 @@ _decode_profile = msgspec.json.Decoder(Profile).decode
 def create_chat(db: sqlite3.Connection, owner: str, chat: Chat) -> None:
     try:
         db.execute(
-            "INSERT INTO chats (owner, id, updated_us, archived, expires_us, data) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO chats (owner, id, updated_us, archived, expires_us, data, edition) "
+            "VALUES (?, ?, ?, ?, ?, ?, random())",
             (owner, chat.id, rules.microseconds(chat.updated_at), chat.archived, _expires_us(chat), encode(chat)),
         )
     except sqlite3.IntegrityError as exc:
@@ -57,6 +59,20 @@ def find_chat(db: sqlite3.Connection, owner: str, chat_id: str) -> tuple[int, Ch
 
 def get_chat(db: sqlite3.Connection, owner: str, chat_id: str) -> Chat:
     return find_chat(db, owner, chat_id)[1]
+
+
+def get_edition(db: sqlite3.Connection, owner: str, chat_id: str) -> tuple[Chat, str]:
+    row = db.execute(
+        f"SELECT data, edition FROM chats WHERE owner = ? AND id = ? AND {_ALIVE}",  # noqa: S608  # our own constant
+        (owner, chat_id, _now_us()),
+    ).fetchone()
+    if row is None:
+        raise rules.no_chat()
+    return decode_chat(row[0]), str(row[1])
+
+
+def _next_edition(db: sqlite3.Connection, chat: int) -> None:
+    db.execute("UPDATE chats SET edition = random() WHERE n = ?", (chat,))
 
 
 def store_chat(db: sqlite3.Connection, n: int, chat: Chat) -> None:
@@ -134,6 +150,8 @@ def _load_message(data: bytes, feedback: bytes | None) -> Message:
 
 def store_message(db: sqlite3.Connection, chat: int, message: Message) -> None:
     """Replaces what has its id: whoever may write it has been decided before. Its feedback stays."""
+    if has_message(db, chat, message.id):
+        _next_edition(db, chat)
     db.execute(
         "INSERT INTO messages (chat, id, parent_id, data) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (chat, id) DO UPDATE SET parent_id = excluded.parent_id, data = excluded.data",
@@ -143,11 +161,13 @@ def store_message(db: sqlite3.Connection, chat: int, message: Message) -> None:
 
 def put_feedback(db: sqlite3.Connection, owner: str, chat_id: str, message_id: str, feedback: Feedback | None) -> None:
     stored = db.execute(
-        "UPDATE messages SET feedback = ? WHERE id = ? AND chat = (SELECT n FROM chats WHERE owner = ? AND id = ?)",
+        "UPDATE messages SET feedback = ? WHERE id = ? AND chat = (SELECT n FROM chats WHERE owner = ? AND id = ?) "
+        "RETURNING chat",
         (None if feedback is None else encode(feedback), message_id, owner, chat_id),
-    )
-    if not stored.rowcount:
+    ).fetchone()
+    if stored is None:
         raise rules.no_message()
+    _next_edition(db, stored[0])
 
 
 _MESSAGE = f"""
@@ -200,6 +220,12 @@ def read_context(
     db: sqlite3.Connection, owner: str, chat_id: str, leaf: str
 ) -> tuple[Chat, tuple[Message, ...], Profile]:
     return get_chat(db, owner, chat_id), read_path(db, owner, chat_id, leaf), get_profile(db, owner)
+
+
+def read_context_unless(db: sqlite3.Connection, owner: str, chat_id: str, leaf: str, *, edition: str) -> ContextRead:
+    chat, in_force = get_edition(db, owner, chat_id)  # before the path: what comes in between shows in the next one
+    path = None if in_force == edition else read_path(db, owner, chat_id, leaf)
+    return ContextRead(chat=chat, path=path, profile=get_profile(db, owner), edition=in_force)
 
 
 # -- the owner --------------------------------------------------------------------------------------------------

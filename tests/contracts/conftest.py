@@ -5,6 +5,7 @@ the job queue, which has no owner, is emptied first. `opener` opens instances of
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -18,6 +19,7 @@ from functions.adapters.sqlite import SqliteStore
 from functions.chat.messages import Lane, new_id
 from tests.contracts.makers import Store
 from tests.ministack import ministack as run_ministack
+from tests.valkey_server import program, valkey_server
 
 Opener = Callable[[], Awaitable[Store]]
 
@@ -45,6 +47,16 @@ def dynamo_stores(dynamo_url: str) -> Iterator[tuple[Store, Store]]:
         yield stores
         for store in stores:
             run(store.close())
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Debian's Redis or Valkey. Where it must be there (.ci/run), its absence is a failure; elsewhere a skip that says
+    so."""
+    if program() is None and not os.environ.get("REQUIRE_VALKEY"):
+        pytest.skip("no Valkey or Redis server here: apt install redis-server")
+    with valkey_server(tmp_path_factory.mktemp("valkey")) as server:
+        yield server.url
 
 
 @pytest.fixture
