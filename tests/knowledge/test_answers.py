@@ -2,11 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from functions.chat.marking import fence_of, marked
 from functions.chat.messages import new_id
@@ -16,12 +13,6 @@ from tests.knowledge.conftest import Reader, readers
 from tests.simulated import Scenario
 
 QUESTION = "How many days of paid leave are there in a year?"
-
-
-@pytest.fixture
-async def ann(tmp_path: Path, store_url: str) -> AsyncIterator[Reader]:
-    async with readers(tmp_path, "ann", store_url=store_url) as (only,):
-        yield only
 
 
 async def open_chat(reader: Reader) -> str:
@@ -46,7 +37,8 @@ def prompt_of(reader: Reader) -> str:
     return content
 
 
-async def test_an_answer_cites_the_passages_that_the_model_was_shown(ann: Reader) -> None:
+async def test_an_answer_cites_the_passages_that_the_model_was_shown(ann_and_ben: tuple[Reader, Reader]) -> None:
+    ann, _ = ann_and_ben
     document = await ann.add("handbook.md", files.HANDBOOK)
     chat_id = await open_chat(ann)
 

@@ -116,6 +116,24 @@ async def test_a_shared_collection_is_read_by_readers_and_changed_by_editors(ann
     assert (await ben.ask("GET", f"/knowledge/{added['id']}")).status_code == 404
 
 
+async def test_who_is_let_into_one_collection_sees_no_other_of_its_owner(ann_and_ben: Two) -> None:
+    ann, ben = ann_and_ben
+    shelf = (await ann.ask("POST", "/collections", json={"name": "Team", "shared": True})).json()["id"]
+    await ann.ask("PUT", f"/collections/{shelf}/members/{ben.name}", json={"role": "editor"})
+    private = await ann.add("diary.md", "# Diary\n\nThe zebra escaped on Monday.")
+
+    for method, path in (
+        ("GET", f"/knowledge/{private['id']}"),
+        ("GET", f"/knowledge/{private['id']}/chunks/0"),
+        ("DELETE", f"/knowledge/{private['id']}"),
+        ("GET", f"/knowledge?collection={private['collection_id']}"),
+    ):
+        assert (await ben.ask(method, path)).status_code == 404, path
+    assert await ben.search("When did the zebra escape?") == []
+    assert (await ben.ask("GET", "/knowledge")).json()["data"] == []
+    assert len(await ann.search("When did the zebra escape?")) == 1
+
+
 async def test_a_collection_of_ones_own_takes_no_members(ann: Reader) -> None:
     shelf = (await ann.ask("POST", "/collections", json={"name": "Mine"})).json()
     answer = await ann.ask("PUT", f"/collections/{shelf['id']}/members/ben", json={"role": "reader"})
