@@ -211,3 +211,16 @@ async def test_two_workers_on_one_document_do_no_harm(tmp_path: Path, store_url:
 
         status, chunks, done, _, vectors, *_ = await state(services, owner, document)
         assert (status, chunks, len(vectors)) == ("ready", done, chunks)
+
+
+async def test_a_vector_without_its_document_is_not_found_and_breaks_nothing(tmp_path: Path, owner: str) -> None:
+    async with opened(tmp_path, f"sqlite:///{tmp_path / 'parley.db'}") as (services, _):
+        document = await uploaded(services, tmp_path, owner, "# Gate\n\nIt closes at nine.")
+        await worker(services, services.store).index(IndexJob(owner=owner, document_id=document.id))
+        question = "When does the gate close?"
+        ghost = ("ghost:0", vector_of(question), {"document": "ghost", "chunk": 0})
+        await services.store.put_vectors(owner, vectors_of(document.collection_id, EMBEDDER), [ghost])
+
+        found = await services.retrieval.search(owner, question, limit=5)
+
+        assert [passage.document.id for passage in found] == [document.id]
