@@ -36,17 +36,23 @@ _RANGES = (  # issuer ranges: first, last, digits in a number
     ("67", "67", (13, 14, 15, 16, 17, 18, 19)),
     *((first, first, (12,)) for first in ("5018", "5020", "5038", "5893", "6304", "6759", "6761", "6762", "6763")),
 )
+_RANGES_OF = {  # by the first digit
+    digit: [(low, high, sizes) for low, high, sizes in _RANGES if low[0] == digit] for digit in "0123456789"
+}
+_NO_DIGITS = re.compile("[^0-9]+")
 
 
 def _digits(text: str) -> str:
-    return "".join(c for c in text if c.isdigit())
+    return _NO_DIGITS.sub("", text)
 
 
 def is_card(text: str) -> int:
     from stdnum import luhn  # noqa: PLC0415 - the checks load their libraries when first needed
 
     digits = _digits(text)
-    issued = any(low <= digits[: len(low)] <= high and len(digits) in sizes for low, high, sizes in _RANGES)
+    issued = any(
+        len(digits) in sizes and low <= digits[: len(low)] <= high for low, high, sizes in _RANGES_OF[digits[0]]
+    )
     return len(text) if issued and luhn.is_valid(digits) else 0
 
 
@@ -85,8 +91,16 @@ def is_ssn(text: str) -> int:
 
 def is_resident_id(text: str) -> int:
     from stdnum.cn import ric  # noqa: PLC0415
+    from stdnum.exceptions import ValidationError  # noqa: PLC0415
 
-    return len(text) if ric.is_valid("".join(c for c in text if c.isalnum()).upper()) else 0
+    number = "".join(c for c in text if c.isalnum()).upper()
+    if len(number) != 18 or number[-1] != ric.calc_check_digit(number):
+        return 0
+    try:
+        ric.get_birth_place(number)  # a county that was there in the year of birth; says no to what is no date
+    except ValidationError:
+        return 0
+    return len(text)
 
 
 def is_ip(text: str) -> int:

@@ -9,9 +9,9 @@ arrived: that is what lets a stream be filtered to the same result as the whole 
 
 import copy
 import re
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from functools import cache
 
 from functions.guardrails.hits import UNDECIDED, Answer, Hit, Undecided
 from functions.guardrails.leak import Hidden
@@ -35,7 +35,9 @@ class _Rule:
         self.is_markup = pattern.kind in MARKUP
         self.check, self.run = pattern.check, pattern.run
         before, core, after = pattern.before, f"(?:{pattern.core})", pattern.after
-        self.whole = re.compile(f"{before}(?P<lead>{pattern.lead}){core}" + (f"(?!{after})" if after else ""))
+        ends = f"(?!{after})" if after else ""
+        self.source = f"{before}(?:{pattern.lead}){core}{ends}"
+        self.whole = re.compile(f"{before}(?P<lead>{pattern.lead}){core}{ends}")
         self.beginning = re.compile(before + partial(pattern.lead + core + (f"(?:{after})?" if after else "")) + r"\Z")
 
     def begins(self, view: str, at: int) -> bool:
@@ -56,7 +58,37 @@ class _Rule:
 _ASCII = [chr(code) for code in range(128)]
 
 
-_NO_RULES: tuple[tuple[_Rule, ...], tuple[_Rule, ...]] = ((), ())
+class _Rules:
+    """The rules whose match may begin with one character, the open-ended ones first.
+
+    Digits have a dozen, and at most places none stands: one look says so for all, and which is the first that does.
+    """
+
+    def __init__(self, rules: Iterable[_Rule]) -> None:
+        self._rules = tuple(sorted(rules, key=lambda rule: rule.run is None))
+        are_many = len(self._rules) > 2  # compiling has its price too
+        self._whole = _any_of(tuple(rule.source for rule in self._rules)) if are_many else None
+        self._beginning = _any_of(tuple(rule.beginning.pattern for rule in self._rules)) if are_many else None
+
+    def standing(self, view: str, at: int, limit: int) -> tuple[_Rule, ...]:
+        """Those that may match; the others do not."""
+        return self._from(self._whole.match(view, at, limit)) if self._whole else self._rules
+
+    def beginning(self, view: str, at: int) -> tuple[_Rule, ...]:
+        """Those that may match up to the end of the view, and go on there."""
+        return self._from(self._beginning.match(view, at)) if self._beginning else self._rules
+
+    def _from(self, match: re.Match[str] | None) -> tuple[_Rule, ...]:
+        return self._rules[(match.lastindex or 1) - 1 :] if match else ()
+
+
+@cache  # many characters have the same rules
+def _any_of(sources: tuple[str, ...]) -> re.Pattern[str]:
+    """Its last group says which of them is the first that matches: they have none of their own."""
+    return re.compile("|".join(f"({source})" for source in sources))
+
+
+_NO_RULES = _Rules(())
 
 
 class Detectors:
@@ -79,8 +111,7 @@ class Detectors:
         terms = tuple(terms)
         self._terms = Terms(terms) if BANNED in kinds and terms else None
         self._trigger = _trigger(rules)
-        self._rules = {char: _starting(rules, char) for char in _ASCII}
-        self._all_rules = defaultdict(tuple, {char: (*runs, *others) for char, (runs, others) in self._rules.items()})
+        self._rules = {char: _Rules(_starting(rules, char)) for char in _ASCII}
 
     def with_hidden(self, hidden: Hidden) -> "Detectors":
         """The same, and these hidden texts as well."""
@@ -114,23 +145,26 @@ class Detectors:
         return self._hidden.next(view, at) if self._hidden else len(view)
 
     def at(self, view: str, folded: str, at: int, final: bool, in_code: InCode | None = None) -> Answer:
-        runs, others = self._rules.get(view[at], _NO_RULES)
+        rules = self._rules.get(view[at], _NO_RULES)
         limit = at + HOLD_BACK_CHARS
         waits = not final and len(view) < limit
+        standing = rules.standing(view, at, limit)
         best: Hit | None = None
-        for rule in runs:  # of several, the one that a stream is certain of first
-            hit = rule.hit(view, at, limit)
+        for rule in standing:
+            if not rule.run:
+                break
+            hit = rule.hit(view, at, limit)  # of several, the one that a stream is certain of first
             if hit and (best is None or hit.end < best.end) and not _is_exempt(rule, in_code):
                 best = hit
         if best:
             return self._covered(best, folded)
         if waits:
-            for rule in self._all_rules[view[at]]:
+            for rule in rules.beginning(view, at):
                 if rule.begins(view, at) and not _is_exempt(rule, in_code):
                     return UNDECIDED
         if self._hidden and (answer := self._hidden.at(view, at, final)):
             return answer
-        return self._longest(others, view, folded, at, limit, final, in_code)
+        return self._longest(standing, view, folded, at, limit, final, in_code)
 
     def _covered(self, hit: Hit, folded: str) -> Hit:
         """A lead in which a banned term may stand is not shown either."""
@@ -151,7 +185,7 @@ class Detectors:
     ) -> Answer:
         best: Hit | None = None
         for rule in rules:
-            hit = rule.hit(view, at, limit)
+            hit = None if rule.run else rule.hit(view, at, limit)
             if (
                 hit
                 and not _is_exempt(rule, in_code)
@@ -192,10 +226,9 @@ class Places:
         return min(self._pattern, self._term, self._hidden)
 
 
-def _starting(rules: list[_Rule], char: str) -> tuple[tuple[_Rule, ...], tuple[_Rule, ...]]:
-    """The rules whose match may begin with `char`: the open-ended ones, and the others."""
-    mine = [rule for rule in rules if re.match(partial(rule.pattern.head), char)]
-    return tuple(r for r in mine if r.run), tuple(r for r in mine if not r.run)
+def _starting(rules: list[_Rule], char: str) -> list[_Rule]:
+    """The rules whose match may begin with `char`."""
+    return [rule for rule in rules if re.match(partial(rule.pattern.head), char)]
 
 
 def _trigger(rules: list[_Rule]) -> re.Pattern[str] | None:

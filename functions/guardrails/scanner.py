@@ -234,7 +234,7 @@ class Scanner:
             self.blocked = True
             return ""
         shown = match.lead + placeholder(kind)
-        self._left = (match.left + view_of(shown)[0])[-LEFT_CHARS:]
+        self._left = (match.left + (shown if shown.isascii() else view_of(shown)[0]))[-LEFT_CHARS:]
         return shown
 
 
