@@ -276,7 +276,8 @@ class KnowledgeStore(Protocol):
         """Raises NotFound."""
 
     async def put_document(self, owner: str, document: Document) -> None:
-        """Store it anew. Raises NotFound when it is gone."""
+        """Store it anew. Raises NotFound when it is gone, and Conflict when it is decided: one that is ready stays as
+        it is, and one that has failed can only be queued again."""
 
     async def finish_document(self, owner: str, document: Document) -> bool:
         """Store it, ready, in the place of all older ones of its file name and collection, at once: whoever looks sees

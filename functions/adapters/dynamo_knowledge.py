@@ -169,11 +169,15 @@ def get_document(t: Tables, owner: str, document_id: str) -> Document:
 
 
 def put_document(t: Tables, owner: str, document: Document) -> None:
-    item = t.chat(owner_pk(owner), document_sk(document.id))
-    try:
-        ask(lambda: item.update([t.chat.data.set(_encode(document))], t.chat.pk.exists()))
-    except Refused as refused:
-        raise rules.no_document() from refused
+    while True:
+        item = find_item(t, owner_pk(owner), document_sk(document.id))
+        if item is None:
+            raise rules.no_document()
+        was = item.data
+        rules.keep_decided(_decode_document(was), document)
+        with suppress(Refused):  # somebody else has just stored it: look again at what
+            ask(lambda: item.update([t.chat.data.set(_encode(document))], t.chat.data == was))  # noqa: B023  # called at once
+            return
 
 
 def finish_document(t: Tables, owner: str, document: Document) -> bool:

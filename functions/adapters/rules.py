@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from functions.chat.documents import Document
 from functions.chat.messages import TERMINAL, Chat, LoggedEvent, NodeUse, Run
 from functions.errors import BadInput, Conflict, Fenced, NotFound, StoreUnavailable
 from functions.ports import NewTurn
@@ -46,6 +47,12 @@ def no_collection() -> NotFound:
 
 def no_document() -> NotFound:
     return NotFound("There is no such document.")
+
+
+def keep_decided(was: Document, now: Document) -> None:
+    """Raises Conflict: a worker that was overtaken must not undo what the other one came to."""
+    if was.status == "ready" or (was.status == "failed" and now.status != "queued"):
+        raise Conflict("This document has just been read by somebody else; look at it again.")
 
 
 def no_run() -> NotFound:

@@ -101,6 +101,11 @@ def get_document(db: sqlite3.Connection, owner: str, document_id: str) -> Docume
 
 
 def put_document(db: sqlite3.Connection, owner: str, document: Document) -> None:
+    rules.keep_decided(get_document(db, owner, document.id), document)
+    _put_document(db, owner, document)
+
+
+def _put_document(db: sqlite3.Connection, owner: str, document: Document) -> None:
     put = db.execute(
         "UPDATE documents SET data = ? WHERE owner = ? AND id = ?", (_encode(document), owner, document.id)
     )
@@ -109,7 +114,7 @@ def put_document(db: sqlite3.Connection, owner: str, document: Document) -> None
 
 
 def finish_document(db: sqlite3.Connection, owner: str, document: Document) -> bool:
-    put_document(db, owner, document)
+    _put_document(db, owner, document)
     namesakes = [
         one
         for one in list_documents(db, owner)

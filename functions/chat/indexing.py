@@ -24,7 +24,7 @@ from functions.chat.documents import Chunk, Document
 from functions.chat.library import PART_BYTES, Library, Store, vector_id, vectors_of
 from functions.chat.messages import IndexJob, NodeUse, Problem, utc_now
 from functions.chat.rails import Rails
-from functions.errors import BadInput, NotFound
+from functions.errors import BadInput, Conflict, NotFound
 from functions.guardrails.validators import InputResult
 from functions.inference.gateway import Gateway
 from functions.reading.blocks import Reading
@@ -64,6 +64,8 @@ class Indexing:
         except NotFound:  # deleted meanwhile; vectors may have been made in this very call
             model = document.embedder or next(iter(self._gateway.embedders()), "")
             await self._library.forget(job.owner, msgspec.structs.replace(document, embedder=model))
+        except Conflict:  # overtaken: another worker has come to its end
+            await self.index(job)
         except BadInput as trouble:
             await self._fail(job, Problem(code=trouble.code, message=trouble.message))
 
@@ -86,6 +88,8 @@ class Indexing:
             await self._library.failed(job.owner, job.document_id, problem)
         except NotFound:
             await self._store.purge_document(job.owner, job.document_id)
+        except Conflict:
+            log("document.overtaken", document=job.document_id)
 
     # -- reading and cutting ---------------------------------------------------------------------------------
 

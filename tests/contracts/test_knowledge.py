@@ -9,7 +9,7 @@ import pytest
 from functions.adapters.dynamo import DynamoStore
 from functions.adapters.sqlite import SqliteStore
 from functions.chat.documents import Collection, Document, Member
-from functions.errors import NotFound
+from functions.errors import Conflict, NotFound
 from tests.contracts.makers import NASTY, Store, a_chunk, a_collection, a_document, next_id
 
 ready = {"status": "ready", "chunks": 1, "chunks_done": 1}
@@ -139,6 +139,27 @@ async def test_a_document_that_becomes_ready_takes_the_place_of_the_older_ones_o
     with pytest.raises(NotFound):
         await finish(store, owner, stuck)
     assert await finish(store, owner, new), "said again, it stays as it is"
+
+
+async def test_what_was_decided_about_a_document_is_not_undone_by_a_worker_that_was_overtaken(
+    store: Store, owner: str, shelf: Collection
+) -> None:
+    document = await shelved(store, owner, shelf)
+    with_status = {one: msgspec.structs.replace(document, status=one) for one in ("queued", "indexing", "failed")}
+    await store.put_document(owner, with_status["failed"])
+
+    with pytest.raises(Conflict):
+        await store.put_document(owner, with_status["indexing"])
+    assert (await store.get_document(owner, document.id)).status == "failed"
+
+    await store.put_document(owner, with_status["queued"])
+    await store.put_document(owner, with_status["indexing"])
+    assert await finish(store, owner, document)
+
+    for late in with_status.values():
+        with pytest.raises(Conflict):
+            await store.put_document(owner, late)
+    assert (await store.get_document(owner, document.id)).status == "ready"
 
 
 async def test_one_that_is_ready_too_late_goes_itself(store: Store, owner: str, shelf: Collection) -> None:

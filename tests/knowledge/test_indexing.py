@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +200,44 @@ async def test_a_late_look_forgets_only_what_is_gone(tmp_path: Path, owner: str)
         await services.store.delete_document(owner, document.id)  # and the process dies: its vectors are left
         await services.library.forget_late(late)
         assert await services.store.search_vectors(owner, name, vector_of("x"), limit=9) == ()
+
+
+class Overtaken:
+    """Another worker does the whole job just before this one calls `name`; that one is killed right after."""
+
+    def __init__(self, services: Services, job: IndexJob, name: str, *, dies: bool) -> None:
+        self._services, self._job, self._name, self._dies = services, job, name, dies
+        self.was_overtaken = False
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._services.store, name)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            if self.was_overtaken and self._dies:
+                raise Died
+            if name == self._name and not self.was_overtaken:
+                self.was_overtaken = True
+                await worker(self._services, self._services.store).index(self._job)
+            return await method(*args, **kwargs)
+
+        return call
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["goes on", "dies"])
+@pytest.mark.parametrize("before", ["put_document", "read_part", "put_chunks", "put_vectors", "finish_document"])
+async def test_a_worker_that_was_overtaken_undoes_nothing(tmp_path: Path, owner: str, before: str, dies: bool) -> None:
+    async with opened(tmp_path, f"sqlite:///{tmp_path / 'parley.db'}") as (services, _):
+        document = await uploaded(services, tmp_path, owner, "# Gate\n\nIt closes at nine.")
+        job = IndexJob(owner=owner, document_id=document.id)
+        slow = Overtaken(services, job, before, dies=dies)
+
+        with suppress(Died):
+            await worker(services, slow).index(job)
+
+        assert slow.was_overtaken
+        found = await services.store.get_document(owner, document.id)
+        assert (found.status, found.chunks_done, found.error) == ("ready", 1, None)
+        assert [p.chunk.text for p in await services.retrieval.search(owner, "the gate", limit=3)]
 
 
 async def test_two_workers_on_one_document_do_no_harm(tmp_path: Path, store_url: str, owner: str) -> None:
