@@ -25,11 +25,10 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
-from functions import operate, telemetry, users, webbuild
+from functions import measure, operate, telemetry, users, webbuild
 from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
-from functions.guardrails import evaluate
 from functions.inference.local import Choice, LocalEngine, choose_embedder, choose_model
 from functions.inference.nodes import Node, nodes_from
 from functions.inference.pricing import usd_per_second
@@ -64,7 +63,7 @@ def cli() -> None:
     """Parley: your own private ChatGPT on serverless GPUs."""
 
 
-for command in (operate.node, operate.status, operate.cost, users.users, evaluate.command):
+for command in (operate.node, operate.status, operate.cost, users.users, measure.command):
     cli.add_command(command)
 
 

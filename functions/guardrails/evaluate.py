@@ -1,4 +1,4 @@
-"""How well the rails do, in figures: `parley eval [--policy FILE] [--data DIR] [--json]`.
+"""How well the rails do, in figures; `parley eval` prints them.
 
     figures = evaluate(load_policy(None), folder)      # None: the small set that ships with Parley
 
@@ -7,35 +7,35 @@ folder, one object a line: `id`, `text`, `label`, and for personal data `spans` 
 `stage` ("input" or "output"), and `hidden`, the texts that an output must not repeat. Per file and rail it says how
 many rows or spans there were, how many of them were found (recall) or disturbed (false positives), how many of those
 were blocked, and what a text cost. Types that the policy leaves alone are measured all the same: they are noted, not
-acted on. It calls no model and writes nothing down; texts never appear in what it returns.
+acted on. It writes nothing down, and texts never appear in what it returns.
+
+A guard model is called only where one is given: `judge` gets every text of a file with its stage, and gives the
+verdict on each, or None, with the milliseconds it took. Its rows say "moderation": recall on what is unsafe or an
+attack, false positives on what is benign, and how many texts it gave no readable answer for.
 """
 
 import hashlib
 import json
 import statistics
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-import click
-from rich.console import Console
-from rich.table import Table
-
-from functions.chat.messages import Verdict
+from functions.chat.messages import Stage, Verdict
 from functions.errors import ParleyError
-from functions.guardrails.policy import PII, SECRETS, Policy, RailAction, StagePolicy, load_policy
+from functions.guardrails.policy import PII, SECRETS, Policy, RailAction, StagePolicy
 from functions.guardrails.stream import check_text
 from functions.guardrails.validators import build_input_guard
 
 OWN = Path(__file__).with_name("samples.jsonl")
 
-Measure = Literal["recall", "false positives", "not covered"]
+Measure = Literal["recall", "false positives", "not covered", "no answer"]
 Half = Literal["tune", "report"]
+Judge = Callable[[Sequence[tuple[Stage, str]]], Sequence[tuple[Verdict | None, float]]]
 
 # How data sets name the types that our rails know.
 _RAILS = {
@@ -74,7 +74,7 @@ class Figure:
     rows: int
     hits: int
     blocked: int
-    microseconds: float  # of CPU, for one text, the median of the file
+    microseconds: float  # for one text, the median of the file: of CPU, and of waiting where a guard model is asked
 
     @property
     def rate(self) -> float:
@@ -106,7 +106,9 @@ class _Row:
     hidden: list[str] = field(default_factory=list)
 
 
-def evaluate(policy: Policy, folder: Path | None = None, *, half: Half | None = None) -> list[Figure]:
+def evaluate(
+    policy: Policy, folder: Path | None = None, *, half: Half | None = None, judge: Judge | None = None
+) -> list[Figure]:
     """Every figure, file by file. `half` takes only the rows whose id hashes to it: choose thresholds on "tune" and
     believe "report". Raises DataError."""
     files = [OWN] if folder is None else sorted(folder.glob("*.jsonl"))
@@ -122,7 +124,13 @@ def evaluate(policy: Policy, folder: Path | None = None, *, half: Half | None = 
         shown = check_text(measured, row.text, hidden=row.hidden)
         return shown.verdicts, shown.blocked
 
-    return [figure for path in files for figure in _of_file(path, check, half)]
+    figures = []
+    for path in files:
+        rows = [row for row in _rows(path) if not half or _half(row.id) == half]
+        figures += _of_file(path, check, rows)
+        if judge is not None:
+            figures += _of_guard(path, rows, judge)
+    return figures
 
 
 def _noting_everything(policy: Policy) -> Policy:
@@ -138,12 +146,10 @@ def _noting_everything(policy: Policy) -> Policy:
     return replace(policy, input=noting(policy.input), output=noting(policy.output))
 
 
-def _of_file(path: Path, check: Callable[[_Row], tuple[Sequence[Verdict], bool]], half: Half | None) -> list[Figure]:
+def _of_file(path: Path, check: Callable[[_Row], tuple[Sequence[Verdict], bool]], rows: Sequence[_Row]) -> list[Figure]:
     counts: dict[tuple[str, Measure], _Count] = defaultdict(_Count)
     times: list[int] = []
-    for row in _rows(path):
-        if half and _half(row.id) != half:
-            continue
+    for row in rows:
         began = time.thread_time_ns()
         verdicts, is_blocked = check(row)
         times.append(time.thread_time_ns() - began)
@@ -153,6 +159,24 @@ def _of_file(path: Path, check: Callable[[_Row], tuple[Sequence[Verdict], bool]]
     return [
         Figure(path.stem, rail, measure, count.rows, count.hits, count.blocked, round(cost, 1))
         for (rail, measure), count in sorted(counts.items(), key=lambda item: (item[0][1], item[0][0]))
+    ]
+
+
+def _of_guard(path: Path, rows: Sequence[_Row], judge: Judge) -> list[Figure]:
+    """What the guard model says of a file. Personal data is not its task."""
+    mine = [row for row in rows if not row.spans]
+    heard = judge([(cast("Stage", row.stage), row.text) for row in mine])
+    counts: dict[Measure, _Count] = defaultdict(_Count)
+    for row, (verdict, _) in zip(mine, heard, strict=True):
+        is_unjudged = verdict is not None and verdict.rail == "moderation.unjudged"
+        is_found = verdict is not None and not is_unjudged
+        is_refused = is_found and verdict is not None and verdict.action == "blocked"
+        counts["false positives" if row.label in _BENIGN else "recall"].add(is_found, is_refused)
+        counts["no answer"].add(is_unjudged)
+    cost = statistics.median(ms for _, ms in heard) * 1000 if heard else 0.0
+    return [
+        Figure(path.stem, "moderation", measure, count.rows, count.hits, count.blocked, round(cost, 1))
+        for measure, count in sorted(counts.items())
     ]
 
 
@@ -179,8 +203,6 @@ def _judged(row: _Row, verdicts: Sequence[Verdict], is_blocked: bool) -> Iterabl
     elif row.label == "attack":
         wanted = {"injection"} if row.stage == "input" else {"leak", "markup"}
         yield " or ".join(sorted(wanted)), "recall", bool(wanted & rails), is_blocked
-    elif not row.spans:  # unsafe, toxic_prompt: what only a guard model can see
-        yield "moderation", "recall", "moderation" in rails, is_blocked
 
 
 def _is_covered(text: str, start: int, end: int, verdicts: Sequence[Verdict]) -> bool:
@@ -217,65 +239,3 @@ def _row(data: dict[str, Any]) -> _Row:  # JSON: any value
     row.has_spans = "spans" in data
     row.hidden = [str(text) for text in data.get("hidden", ())]
     return row
-
-
-# -- the command --------------------------------------------------------------------------------------------------
-
-
-@click.command("eval")
-@click.option("--policy", type=click.Path(path_type=Path), help="Policy file; the one that ships by default.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of JSONL files; a small set of Parley's own by default.",
-)
-@click.option("--half", type=click.Choice(["tune", "report"]), help="Only the rows whose id hashes to this half.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def command(policy: Path | None, data: Path | None, half: Half | None, as_json: bool) -> None:
-    """Measure the guardrails: recall and false positives per file and rail."""
-    rules = load_policy(policy)
-    figures = evaluate(rules, data, half=half)
-    if as_json:
-        for figure in figures:
-            click.echo(json.dumps(asdict(figure) | {"rate": round(figure.rate, 4), "policy": rules.version}))
-        return
-    _show(figures, rules)
-
-
-def _show(figures: Sequence[Figure], policy: Policy) -> None:
-    table = Table(title=f"Guardrails, policy {policy.version}", title_justify="left")
-    for heading in ("file", "rail", "measure"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("rows", "hits", "rate", "blocked", "µs"):
-        table.add_column(heading, justify="right")
-    last = ""
-    for figure in figures:
-        if figure.measure == "not covered":
-            continue
-        if last and figure.file != last:
-            table.add_section()
-        table.add_row(
-            figure.file if figure.file != last else "",
-            figure.rail,
-            figure.measure,
-            str(figure.rows),
-            str(figure.hits),
-            f"{figure.rate:.1%}",
-            str(figure.blocked),
-            f"{figure.microseconds:.0f}",
-        )
-        last = figure.file
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    console.print(table)
-    uncovered = sorted({figure.rail for figure in figures if figure.measure == "not covered"})
-    if uncovered:
-        console.print(f"No rail looks for: {', '.join(uncovered)}.")
-    if any(figure.rail == "moderation" for figure in figures):
-        console.print("The moderation rows need a guard model; without one nothing there is expected to be found.")
-
-
-if __name__ == "__main__":
-    try:
-        command()
-    except ParleyError as error:
-        raise SystemExit(f"parley eval: {error}") from None

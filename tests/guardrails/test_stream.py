@@ -1,6 +1,7 @@
 """The stream shows what the batch shows, however it is cut, whoever takes it over, and nothing that is redacted."""
 
 import json
+import os
 import random
 import re
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ from tests.guardrails.corpus import (
 from tests.guardrails.policies import BLOCKING, DEFAULT, FLAGGING, STRICT, policy
 
 KEY = b"of the tests"
-CHUNKINGS = 8_000
+CHUNKINGS = int(os.environ.get("CHUNKINGS", "8000"))  # docs/security.md tells of a run with more
 SAMPLES = samples(random.Random(11), 500)
 POLICIES = (STRICT, DEFAULT, STRICT, FLAGGING, BLOCKING)
 
