@@ -185,15 +185,20 @@ class SemanticCache:
     # -- keeping ---------------------------------------------------------------------------------------------
 
     async def keep(self, look: Look, ended: Run, answer: Message) -> None:
-        """Remember where this answer is, if it is one that may be given again. Never raises."""
+        """Remember where this answer is, if it is one that may be given again and is still there. Never raises."""
         if look.found is not None or ended.status != "completed" or not _is_good(answer):
             return
         now_ms = self._clock()
         entry = _Entry(look.scope, ended.owner, answer.chat_id, answer.id, now_ms)
         item_id, data = _item_id(ended.owner, answer.chat_id), msgspec.to_builtins(entry)
         try:
+            await self._store.get_chat(ended.owner, answer.chat_id)
             for model, vector in look.vectors.items():
                 await self._put(self._holder(ended.owner), space(COLLECTION, model), (item_id, vector, data), now_ms)
+            # Whoever deletes the chat forgets its entry, but not one that is written just after that.
+            await self._store.get_chat(ended.owner, answer.chat_id)
+        except NotFound:
+            await self.forget(ended.owner, [answer.chat_id])
         except Exception:  # the edge of the cache: the answer has been given
             log_fault("cache.fault", run=ended.id)
 

@@ -20,6 +20,7 @@ from functions.errors import StoreUnavailable
 from functions.inference.embedding import space
 from functions.inference.gateway import Gateway, Token
 from functions.inference.lexical import LEXICAL_MODEL, lexical_vector
+from tests.contracts.belongings import tables
 from tests.contracts.makers import T0, Store, a_chat, a_turn, ended, the_answer
 
 QUESTION = "How is glass made?"
@@ -254,6 +255,52 @@ async def test_a_chat_that_ends_by_itself_takes_its_entry_along(desk: Desk) -> N
     await desk.cache.forget(desk.owner, [said.chat_id, "no such chat"])
 
     assert await desk.entries(desk.owner) == 0
+
+
+@pytest.mark.parametrize("scope", ["user", "tenant"])
+@pytest.mark.parametrize("when", ["before", "during"])
+async def test_a_chat_that_is_deleted_while_its_answer_is_kept_leaves_no_entry(
+    desk: Desk, scope: Scope, when: str
+) -> None:
+    desk.scope = scope
+    holder = HOUSE if scope == "tenant" else desk.owner
+    entries = await desk.entries(holder)
+    run = await desk.a_run(cache="keep")
+    look = await desk.look(run)
+    assert look is not None
+    said = the_answer(run, content="From sand.", finish_reason="stop", model="tiny")
+    over = ended(run, status="completed")
+    await desk.store.finish_run(run.owner, over, [], said)
+    store = desk.store
+    desk.store = leaving = Leaving(store, run, when)  # type: ignore[assignment]  # it passes everything on
+
+    await desk.cache.keep(look, over, said)
+
+    desk.store = store
+
+    assert leaving.has_left
+    assert await desk.entries(holder) == entries
+    if when == "before":  # else the name of an empty collection may stay
+        assert not any((await tables(store, desk.owner)).values())
+
+
+class Leaving:
+    """A store whose user leaves for good just before the cache looks for the chat, or writes."""
+
+    def __init__(self, store: Store, run: Run, when: str) -> None:
+        self._store, self._run, self._call = store, run, {"before": "get_chat", "during": "put_vectors"}[when]
+        self.has_left = False
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            if name == self._call and not self.has_left:
+                self.has_left = True
+                await self._store.erase_owner(self._run.owner, now_ms=now_ms())
+            return await method(*args, **kwargs)
+
+        return call
 
 
 class Broken:
