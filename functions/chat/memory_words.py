@@ -5,6 +5,10 @@
 
 A command is a sentence of its own that begins as one; a question never is. It works at once and without a model, so it
 is narrow on purpose: what it does not understand is left to the model that reads the turn later.
+
+And it is the user's own: what they paste may say "forget everything" as well. So only the first paragraph is read, and
+of that only what comes before anything that introduces or quotes a text; and all is forgotten only if that is what the
+message is about.
 """
 
 import re
@@ -18,6 +22,7 @@ from functions.settings import MEMORY_CHARS
 
 READ_CHARS = 4000  # of a message
 MOST_COMMANDS = 5  # in a message
+CLEAR_CHARS = 200  # who wants everything forgotten says that and little else
 SAME = 0.8  # cosine of spelling, from which two memories may say the same
 
 
@@ -64,6 +69,8 @@ _EVERYTHING = re.compile(
     r"|(?:你)?(?:(?:知道|记得|记住)的?)?(?:我的)?(?:关于我的?)?(?:一切|所有(?:事情?|记忆)?|全部)[。！]*",
     re.I,
 )
+_PARAGRAPHS = re.compile(r"\n\s*\n")
+_MATERIAL = re.compile(r"^[>#]|:(?=\s|$|\W)|[：\"“”„«»‘「『`]")
 _QUESTION = re.compile(r"[?？]\s*$|[吗呢么]\s*[。!！]?$")
 
 _PREFERS = re.compile(r"\b(?:prefer|like|love|hate|dislike|enjoy|favou?rite|rather)\b|喜欢|偏好|讨厌|宁愿|最爱", re.I)
@@ -76,8 +83,19 @@ _INSTRUCTS = re.compile(
 
 def commands_in(text: str) -> tuple[Command, ...]:
     """What this message asks to be remembered or forgotten, in order."""
-    sentences = (sentence.strip() for sentence in _SENTENCES.split(text[:READ_CHARS]) if sentence)
-    return tuple(command for sentence in sentences if (command := _command(sentence)) is not None)[:MOST_COMMANDS]
+    own, *rest = _PARAGRAPHS.split(text[:READ_CHARS].strip(), maxsplit=1)
+    is_clear = not rest and len(own) <= CLEAR_CHARS
+    found = [command for command in _commands(own) if is_clear or command != Forget(None)]
+    return tuple(found[:MOST_COMMANDS])
+
+
+def _commands(paragraph: str) -> Iterator[Command]:
+    """Until something is introduced or quoted: whose words come after that, nobody can tell."""
+    for sentence in map(str.strip, filter(None, _SENTENCES.split(paragraph))):
+        if (command := _command(sentence)) is not None:
+            yield command
+        elif _MATERIAL.search(sentence):
+            return
 
 
 def _command(sentence: str) -> Command | None:
