@@ -18,16 +18,9 @@ from functions.adapters.dynamo import DynamoStore
 from functions.adapters.sqlite import SqliteStore
 from functions.chat.messages import Lane, new_id
 from tests.contracts.makers import Store
-from tests.ministack import ministack as run_ministack
 from tests.valkey_server import program, valkey_server
 
 Opener = Callable[[], Awaitable[Store]]
-
-
-@pytest.fixture(scope="session")
-def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with run_ministack(tmp_path_factory.mktemp("ministack")) as url:
-        yield url
 
 
 @pytest.fixture(scope="session")

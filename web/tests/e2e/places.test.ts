@@ -60,7 +60,7 @@ test('sign-in: the token goes to the server and the page opens; signing out clos
   expect(await page.evaluate(() => document.cookie)).toBe('');
   expect(await page.evaluate(() => JSON.stringify({ ...localStorage }))).not.toContain('sesame');
 
-  await page.getByRole('button', { name: 'Settings' }).click();
+  await page.getByRole('button', { name: 'Settings', exact: true }).click();
   await page.getByRole('button', { name: 'Sign out' }).click();
   await expect(page.getByLabel('Access token')).toBeVisible();
   await page.reload();
