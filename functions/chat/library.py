@@ -24,7 +24,7 @@ from functions.chat.messages import ForgetJob, IndexJob, Problem, new_id, utc_no
 from functions.errors import BadInput, Conflict, Forbidden, NotFound
 from functions.inference.embedding import space
 from functions.inference.gateway import Gateway
-from functions.ports import JobQueue, KnowledgeStore, VectorStore
+from functions.ports import JobQueue, KnowledgeStore, RetentionStore, VectorStore
 from functions.reading.blocks import FileKind
 from functions.settings import COLLECTIONS_MAX, DOCUMENTS_MAX, MEMBERS_MAX
 
@@ -36,7 +36,7 @@ LATE_MS = 60 * 1000  # whoever was still at work on a deleted document has notic
 _RANK: dict[CollectionRole, int] = {"reader": 0, "editor": 1, "owner": 2}
 
 
-class Store(KnowledgeStore, VectorStore, JobQueue, Protocol):
+class Store(KnowledgeStore, VectorStore, RetentionStore, JobQueue, Protocol):
     """What the knowledge base needs of it."""
 
 
@@ -145,6 +145,12 @@ class Library:
         if len(await self._store.list_documents(collection.owner)) >= DOCUMENTS_MAX:
             raise BadInput(f"There is room for {DOCUMENTS_MAX} documents; delete one first.", code="too_many")
         return collection
+
+    async def refuse_who_has_left(self, caller: str, *, since_ms: int) -> None:
+        """Raises Conflict when everything of the caller's was deleted after this: what they had begun to send before it
+        must not begin them anew."""
+        if await self._store.was_erased(caller, since_ms=since_ms):
+            raise Conflict("Everything of yours was deleted while this file came, so it was not kept.")
 
     async def upload(
         self, collection: Collection, path: Path, *, filename: str, media_type: str, kind: FileKind, size: int

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,22 @@ async def test_an_upload_that_breaks_off_leaves_nothing(ann: Reader) -> None:
         await ann.ask("POST", "/knowledge?filename=x.txt", content=broken())
 
     assert (await ann.ask("GET", "/knowledge")).json()["data"] == []
+
+
+async def test_an_upload_that_was_on_its_way_when_its_user_left_is_not_kept(ann_and_ben: Two) -> None:
+    ann, _ = ann_and_ben
+
+    async def leaving() -> AsyncIterator[bytes]:
+        yield b"# Gate\n\n"
+        left = await ann.ask("DELETE", "/me", json={"confirm": "delete everything"})
+        assert left.status_code == 200
+        yield b"It closes at nine."
+
+    late = await ann.ask("POST", "/knowledge", params={"filename": "a.md"}, content=leaving())
+
+    assert (late.status_code, late.json()["error"]["code"]) == (409, "conflict")
+    assert (await ann.ask("GET", "/collections")).json()["data"] == []
+    assert (await ann.add("a.md", "# Gate\n\nIt closes at ten."))["status"] == "ready", "who comes back is welcome"
 
 
 async def test_what_the_rails_redact_is_stored_so_and_what_they_block_is_left_out(tmp_path: Path) -> None:
