@@ -61,10 +61,10 @@ def command(
         for figure in figures:
             click.echo(json.dumps(asdict(figure) | {"rate": round(figure.rate, 4), "policy": rules.version}))
         return
-    _show(figures, rules)
+    _show(figures, rules, has_guard=guard is not None)
 
 
-def _show(figures: Sequence[Figure], policy: Policy) -> None:
+def _show(figures: Sequence[Figure], policy: Policy, *, has_guard: bool) -> None:
     table = Table(title=f"Guardrails, policy {policy.version}", title_justify="left")
     for heading in ("file", "rail", "measure"):
         table.add_column(heading, overflow="fold")
@@ -92,7 +92,7 @@ def _show(figures: Sequence[Figure], policy: Policy) -> None:
     uncovered = sorted({figure.rail for figure in figures if figure.measure == "not covered"})
     if uncovered:
         console.print(f"No rail looks for: {', '.join(uncovered)}.")
-    if any(figure.rail == "moderation" for figure in figures):
+    if not has_guard and any(figure.rail == "moderation" for figure in figures):
         console.print("The moderation rows need a guard model; without one nothing there is expected to be found.")
 
 

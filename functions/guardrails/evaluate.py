@@ -127,9 +127,10 @@ def evaluate(
     figures = []
     for path in files:
         rows = [row for row in _rows(path) if not half or _half(row.id) == half]
-        figures += _of_file(path, check, rows)
+        found = _of_file(path, check, rows)
         if judge is not None:
-            figures += _of_guard(path, rows, judge)
+            found = [figure for figure in found if figure.rail != "moderation"] + _of_guard(path, rows, judge)
+        figures += found
     return figures
 
 
@@ -203,6 +204,8 @@ def _judged(row: _Row, verdicts: Sequence[Verdict], is_blocked: bool) -> Iterabl
     elif row.label == "attack":
         wanted = {"injection"} if row.stage == "input" else {"leak", "markup"}
         yield " or ".join(sorted(wanted)), "recall", bool(wanted & rails), is_blocked
+    elif not row.spans:  # unsafe, toxic_prompt: what only a guard model can see, so that it is not left out in silence
+        yield "moderation", "recall", False, is_blocked
 
 
 def _is_covered(text: str, start: int, end: int, verdicts: Sequence[Verdict]) -> bool:
