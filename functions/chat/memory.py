@@ -130,9 +130,8 @@ class Memories:
         if not commands or chat.temporary or message.status != "complete" or not self.is_on:
             return
         try:
-            profile = await self._store.get_profile(owner)
             for command in commands:
-                await self._do(owner, command, message, profile)
+                await self._do(owner, command, message, await self._store.get_profile(owner))
         except ParleyError:
             log_fault("memory.fault", chat=chat.id)
 
@@ -140,7 +139,7 @@ class Memories:
         match command:
             case Remember(text=text) if profile.memory and not message.verdicts:
                 known = await self._store.list_memories(owner)
-                await self.learn(owner, known, text, kind_of(text), message)
+                await self.learn(owner, known, text, kind_of(text), message, profile)
             case Forget(text=None):
                 log("memory.forgotten", memories=await self.forget_all(owner))
             case Forget(text=str(text)):
@@ -153,25 +152,36 @@ class Memories:
                 pass
 
     async def learn(
-        self, owner: str, known: Sequence[Memory], text: str, kind: MemoryKind, source: Message
+        self, owner: str, known: Sequence[Memory], text: str, kind: MemoryKind, source: Message, profile: Profile
     ) -> Memory | None:
-        """A new memory, unless it is known, there are too many, or a rail has anything against it. Without a vector."""
+        """A new memory, unless it is known, there are too many, or a rail has anything against it; or its owner has
+        cleared memory or switched it off since this was their profile. Without a vector."""
         if len(known) >= MEMORIES_MAX or any(say_the_same(text, memory.text) for memory in known):
             return None
         if not await self.is_clean(owner, text):
             return None
         memory = self._new(text, kind, source)
-        return memory if await self._store.put_memory(owner, memory) else None
+        if not await self._store.put_memory(owner, memory):
+            return None
+        # Looked at after the write: who changes the profile later than this finds the memory, and deletes it.
+        if not await self._is_wanted(owner, profile):
+            await self._store.delete_memory(owner, memory.id)
+            return None
+        return memory
 
-    async def reword(self, owner: str, was: Memory, text: str, source: Message) -> bool:
+    async def reword(self, owner: str, was: Memory, text: str, source: Message, profile: Profile) -> bool:
         """As `learn`, in the place of this one; False also when somebody else has changed it."""
-        if not await self.is_clean(owner, text):
+        if not await self.is_clean(owner, text) or not await self._is_wanted(owner, profile):
             return False
         now = self._now()
         memory = msgspec.structs.replace(
             was, text=text, kind=kind_of(text), updated_at=now, chat_id=source.chat_id, message_id=source.id
         )
         return await self._store.put_memory(owner, memory, replaces=was)
+
+    async def _is_wanted(self, owner: str, profile: Profile) -> bool:
+        now = await self._store.get_profile(owner)
+        return (now.memory, now.memory_since) == (profile.memory, profile.memory_since)
 
     async def is_clean(self, owner: str, text: str) -> bool:
         """Whether no rail has anything to say: nothing that would be blocked, redacted or flagged is remembered, nor

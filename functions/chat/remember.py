@@ -171,7 +171,7 @@ class Remembering:
         if unread.messages:
             if model.state != "warm" and not may_wake:
                 return TONIGHT
-            await self._look_through(job.owner, model.id, unread)
+            await self._look_through(job.owner, model.id, unread, profile)
         await self._store.set_remembered(job.owner, chat.id, unread.until_ms)
         await self._memories.index_rest(job.owner)
         return await self._again(job.owner, chat.id, profile)
@@ -203,7 +203,7 @@ class Remembering:
         clean = [m for m in new if m.status == "complete" and not m.verdicts and not _is_to_forget(m)]
         return Unread(chat, clean, max(milliseconds(m.created_at) for m in new))
 
-    async def _look_through(self, owner: str, model: str, unread: Unread) -> None:
+    async def _look_through(self, owner: str, model: str, unread: Unread, profile: Profile) -> None:
         known = await self._store.list_memories(owner)
         now = datetime.now(UTC)
         shown = await self._memories.nearest(owner, unread.text, known, most_bytes=SHOWN_BYTES, at=now)
@@ -211,7 +211,7 @@ class Remembering:
         operations = operations_in(said)
         counts = dict.fromkeys(("added", "updated", "deleted"), 0)
         for operation in operations:
-            if done := await self._apply(owner, operation, shown, unread):
+            if done := await self._apply(owner, operation, shown, unread, profile):
                 counts[done] += 1
         log("memory.looked", chat=unread.chat.id, messages=len(unread.messages), proposed=len(operations), **counts)
 
@@ -227,7 +227,7 @@ class Remembering:
         return "" if written.blocked else written.text
 
     async def _apply(
-        self, owner: str, operation: Operation, shown: Sequence[Memory], unread: Unread
+        self, owner: str, operation: Operation, shown: Sequence[Memory], unread: Unread, profile: Profile
     ) -> Literal["added", "updated", "deleted"] | None:
         """What was done; None for an operation that is not to be believed."""
         text = " ".join(operation.text.split())
@@ -236,8 +236,8 @@ class Remembering:
             if not is_grounded(text, unread.text):
                 return None
             source = _source(text, unread.messages)
-            new = await self._memories.learn(owner, known, text, operation.kind or "fact", source)
-            return "added" if new else None
+            new = await self._memories.learn(owner, known, text, operation.kind or "fact", source, profile)
+            return "added" if new is not None and await self._may_stay(owner, new, source) else None
         number = operation.n or 0
         if not 0 < number <= len(shown):
             return None
@@ -248,7 +248,15 @@ class Remembering:
         others = [memory for memory in known if memory.id != was.id]
         if not is_grounded(text, unread.text) or any(say_the_same(text, memory.text) for memory in (was, *others)):
             return None
-        return "updated" if await self._memories.reword(owner, was, text, _source(text, unread.messages)) else None
+        source = _source(text, unread.messages)
+        return "updated" if await self._memories.reword(owner, was, text, source, profile) else None
+
+    async def _may_stay(self, owner: str, new: Memory, source: Message) -> bool:
+        """Not when its owner has deleted what the same message had given while we looked: it would come back."""
+        if await self._store.remembered_until(owner, source.chat_id) < milliseconds(source.created_at):
+            return True
+        await self._memories.forget(owner, new.id)
+        return False
 
 
 def prompt(shown: Sequence[Memory], said: str, key: bytes) -> tuple[dict[str, Any], ...]:

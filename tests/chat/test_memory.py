@@ -265,6 +265,31 @@ async def test_what_was_forgotten_does_not_come_back_from_what_was_said_before(e
     assert await vectors(embedded) == set()
 
 
+@pytest.mark.parametrize("change", ["switched off", "cleared", "deleted by hand"])
+async def test_what_a_user_changes_while_a_model_looks_holds_for_what_it_finds(home: Home, change: str) -> None:
+    memories, store = home.services.memories, home.services.store
+    chat = await home.open_chat()
+    await home.say(chat, "Remember that I like tea. I live in Zürich.")
+    (tea,) = await home.memories()
+    home.engine.gate.hold(-1)
+    looking = asyncio.create_task(home.remember({"op": "add", "text": "I like tea."}))
+    await home.engine.gate.reached()
+
+    if change == "switched off":
+        await store.put_profile(home.owner, Profile(memory=False))
+        await memories.forget(home.owner, tea.id)
+    elif change == "cleared":
+        await memories.forget_all(home.owner)
+    else:
+        await memories.forget(home.owner, tea.id)
+    home.engine.gate.release()
+    await looking
+
+    assert await home.known() == []
+    await home.say(await home.open_chat(), "Remember that I like rain.")
+    assert await home.known() == ([] if change == "switched off" else ["I like rain"])
+
+
 async def test_a_temporary_chat_gives_nothing_and_gets_nothing(embedded: Home) -> None:
     await embedded.services.memories.add(embedded.owner, "I live in Zürich.")
     chat = await embedded.open_chat(temporary=True)
