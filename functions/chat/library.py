@@ -207,7 +207,9 @@ class Library:
     async def forget_vectors(self, owner: str, document: Document) -> None:
         if document.embedder:
             ids = [vector_id(document.id, number) for number in range(document.chunks)]
-            await self._store.delete_vectors(owner, vectors_of(document.collection_id, document.embedder), ids)
+            is_there = any(one.id == document.collection_id for one in await self._store.list_collections(owner))
+            name = vectors_of(document.collection_id, document.embedder)
+            await self._store.delete_vectors(owner, name, ids if is_there else None)  # not even its name stays
 
     async def forget_late(self, job: ForgetJob) -> None:
         """The handler of ForgetJob. A document that is still there is nobody's to forget."""

@@ -264,7 +264,7 @@ class Memories:
             await self._store.put_vectors(owner, COLLECTION, items)
         left = {memory.id for memory in await self._store.list_memories(owner)}
         if gone := [memory.id for memory in memories if memory.id not in left]:
-            await self._store.delete_vectors(owner, COLLECTION, gone)
+            await self._store.delete_vectors(owner, COLLECTION, gone if left else None)  # else its name would stay
 
     async def index_rest(self, owner: str) -> None:
         """Vectors for those that have none of the present model, and none for what is no memory any more."""

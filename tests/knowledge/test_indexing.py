@@ -15,8 +15,9 @@ from functions.chat.library import Library, vectors_of
 from functions.chat.messages import ForgetJob, IndexJob
 from functions.errors import NotFound, UpstreamError
 from functions.inference.nodes import Node, ServedModel
-from functions.services import Services, open_services
+from functions.services import Services, open_services, open_store
 from functions.settings import Settings
+from tests.contracts.belongings import tables
 from tests.knowledge.conftest import EMBEDDER
 from tests.simulated import Scenario, SimulatedEngine, vector_of
 
@@ -200,6 +201,41 @@ async def test_a_late_look_forgets_only_what_is_gone(tmp_path: Path, owner: str)
         await services.store.delete_document(owner, document.id)  # and the process dies: its vectors are left
         await services.library.forget_late(late)
         assert await services.store.search_vectors(owner, name, vector_of("x"), limit=9) == ()
+
+
+@pytest.mark.parametrize("before", ["put_vectors", "put_document"])
+async def test_of_an_owner_who_is_erased_under_the_worker_not_even_the_name_is_left(
+    tmp_path: Path, store_url: str, owner: str, before: str
+) -> None:
+    async with opened(tmp_path, store_url) as (services, _):
+        document = await uploaded(services, tmp_path, owner, "# Gate\n\nIt closes at nine.")
+        store = Erasing(services, owner, before)
+
+        await worker(services, store).index(IndexJob(owner=owner, document_id=document.id))
+
+        assert store.has_erased
+        bare = await open_store(store_url)
+        assert not any((await tables(bare, owner)).values())
+        await bare.close()
+
+
+class Erasing:
+    """The owner leaves for good just before the worker calls `name`."""
+
+    def __init__(self, services: Services, owner: str, name: str) -> None:
+        self._services, self._owner, self._name = services, owner, name
+        self.has_erased = False
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._services.store, name)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            if name == self._name and not self.has_erased:
+                self.has_erased = True
+                await self._services.store.erase_owner(self._owner, now_ms=self._services.runs.clock())
+            return await method(*args, **kwargs)
+
+        return call
 
 
 class Overtaken:
