@@ -15,11 +15,13 @@ from rich.table import Table
 
 from functions.chat.messages import Stage, Verdict
 from functions.chat.moderator import Moderator
+from functions.errors import UpstreamError
 from functions.guardrails.evaluate import Figure, Half, evaluate
 from functions.guardrails.policy import Policy, RailAction, load_policy
 from functions.guardrails.stream import language_of
 from functions.inference.gateway import Gateway
 from functions.inference.nodes import Node, ServedModel
+from functions.settings import ClientSettings
 
 AT_ONCE = 16  # texts that the guard model judges at the same time
 NO_LIMIT_MS = 60_000  # it is measured here, not hurried
@@ -35,7 +37,6 @@ NO_LIMIT_MS = 60_000  # it is measured here, not hurried
 @click.option("--half", type=click.Choice(["tune", "report"]), help="Only the rows whose id hashes to this half.")
 @click.option("--guard", metavar="URL", help="OpenAI-wire address (…/v1) of a guard model, to be measured as well.")
 @click.option("--guard-model", metavar="NAME", help="Its name there; the first one by default.")
-@click.option("--guard-key", envvar="PARLEY_GUARD_KEY", metavar="KEY", help="Its bearer key; PARLEY_GUARD_KEY as well.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def command(
     policy: Path | None,
@@ -43,7 +44,6 @@ def command(
     half: Half | None,
     guard: str | None,
     guard_model: str | None,
-    guard_key: str | None,
     as_json: bool,
 ) -> None:
     """Measure the guardrails: recall and false positives per file and rail."""
@@ -51,7 +51,7 @@ def command(
     judge = None
     if guard is not None:
         models = [ServedModel(id=guard_model, task="moderate")] if guard_model else []
-        node = Node(guard, name="guard", task="moderate", api_key=guard_key or "", models=models)
+        node = Node(guard, name="guard", task="moderate", api_key=ClientSettings().guard_key, models=models)
 
         def judge(texts: Sequence[tuple[Stage, str]]) -> list[tuple[Verdict | None, float]]:
             return asyncio.run(_judged(rules, node, texts))
@@ -121,9 +121,12 @@ async def _judged(policy: Policy, node: Node, texts: Sequence[tuple[Stage, str]]
                 )
                 return verdict, (time.monotonic() - began) * 1000
 
-        return await asyncio.gather(*(one(stage, text) for stage, text in texts))
+        heard = await asyncio.gather(*(one(stage, text) for stage, text in texts))
     finally:
         await gateway.close()
+    if heard and all(verdict is not None and verdict.rail == "moderation.unjudged" for verdict, _ in heard):
+        raise UpstreamError(f"The guard at {node.url} judged none of {len(heard)} texts. Is it up, and is it one?")
+    return heard
 
 
 def _least(action: RailAction) -> RailAction:

@@ -162,12 +162,14 @@ class Settings(BaseSettings):
 
 
 class ClientSettings(BaseSettings):
-    """What a command needs that speaks to a running Parley: `PARLEY_URL`, `PARLEY_TOKEN`."""
+    """What a command needs that speaks to a running Parley (`PARLEY_URL`, `PARLEY_TOKEN`), or measures a guard model
+    (`PARLEY_GUARD_KEY`)."""
 
     model_config = SettingsConfigDict(env_prefix="PARLEY_", frozen=True, extra="ignore")
 
     url: str = "http://127.0.0.1:8000"
     token: str = Field(default="", repr=False)  # an access token; local mode asks for none
+    guard_key: str = Field(default="", repr=False)  # the bearer key of `parley eval --guard`
 
 
 def has_display() -> bool:

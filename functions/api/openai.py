@@ -279,7 +279,7 @@ def _whole(run: Run, events: Sequence[LoggedEvent], headers: dict[str, str]) -> 
     if not isinstance(last, Done | Stopped) or last.message is None:
         raise UpstreamError("The run ended without an answer; please send the message again.")
     message = last.message
-    said: dict[str, Any] = {"role": "assistant", "content": message.content or None, "refusal": None}
+    said: dict[str, Any] = {"role": "assistant", "content": message.content or (None if calls else ""), "refusal": None}
     choice = {
         "index": 0,
         "message": said | ({"tool_calls": calls} if calls else {}),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from functions.errors import UpstreamError
 from functions.guardrails.evaluate import DataError, Figure, evaluate
 from functions.guardrails.policy import PII
 from functions.measure import command
@@ -177,14 +178,15 @@ async def test_a_guard_model_is_measured_by_the_same_command(tmp_path: Path, nam
     assert not any("4111" in text for text in guard.judged)  # personal data is not its task
 
 
-async def test_a_guard_model_that_is_not_there_gives_no_verdict_and_no_trace(tmp_path: Path) -> None:
+async def test_a_guard_model_that_judges_nothing_is_no_measurement(tmp_path: Path) -> None:
     folder = written(tmp_path, {"id": "1", "text": "hello", "label": "benign"})
 
     words = ["--data", str(folder), "--guard", "http://127.0.0.1:9/v1", "--guard-model", "g", "--json"]
     said = await asyncio.to_thread(CliRunner().invoke, command, words)
 
-    rows = [json.loads(line) for line in said.stdout.splitlines() if '"no answer"' in line]
-    assert [(row["hits"], row["rows"]) for row in rows] == [(1, 1)]
+    assert isinstance(said.exception, UpstreamError)
+    assert "judged none of 1 texts" in str(said.exception)
+    assert said.stdout == ""
 
 
 async def test_the_table_says_what_nobody_looked_for_only_where_no_guard_model_was_asked(tmp_path: Path) -> None:
