@@ -51,6 +51,7 @@ MessageText = Annotated[str, _at_most(MESSAGE_BYTES, "message"), AfterValidator(
 SystemPrompt = Annotated[str, _at_most(SYSTEM_PROMPT_BYTES, "system prompt")]
 Title = Annotated[str, _at_most(1024, "title"), AfterValidator(_not_blank)]
 ShortText = Annotated[str, _at_most(1024, "name")]
+ShortQuestion = Annotated[str, _at_most(1024, "question"), AfterValidator(_not_blank)]
 MemoryText = Annotated[
     str, Field(max_length=MEMORY_CHARS), _at_most(4 * MEMORY_CHARS, "memory"), AfterValidator(_not_blank)
 ]

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from functions.api import cursors
 from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.chats import Limit, as_json
-from functions.api.fields import Body, Id, ShortText, Title
+from functions.api.fields import Body, Id, ShortQuestion, ShortText, Title
 from functions.chat.documents import Collection, Document
 from functions.chat.library import filename_of
 from functions.errors import NotFound
@@ -188,7 +188,7 @@ async def list_documents(
 async def search(
     who: CurrentPrincipal,
     services: CurrentServices,
-    q: Annotated[ShortText, Query()],
+    q: Annotated[ShortQuestion, Query()],
     collection: Annotated[Id | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=50)] = PASSAGES,
 ) -> Response:

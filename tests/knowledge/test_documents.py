@@ -323,7 +323,10 @@ async def test_where_a_model_embeds_meaning_finds_what_words_do_not(tmp_path: Pa
         (found,) = await ann.search("be\nTo be or not to be.")  # no word of it counts
 
         assert (found["document_id"], found["score"]) == (document["id"], 1.0)
-        assert ann.house.engine.stats.embedded == 1, "a text that was embedded before costs nothing"
+        for nothing in ("", " \n"):
+            asked = await ann.ask("GET", "/knowledge/search", params={"q": nothing})
+            assert (asked.status_code, asked.json()["error"]["param"]) == (400, "q")
+        assert ann.house.engine.stats.embedded == 1, "nothing, and a text that was embedded before, costs nothing"
         await ann.ask("DELETE", f"/knowledge/{document['id']}")
         assert await ann.search("be\nTo be or not to be.") == []
 
