@@ -11,11 +11,14 @@ from functions.chat.guarded import Asked
 from functions.chat.marking import fence_of, marked
 from functions.chat.memory import Memories
 from functions.chat.messages import Chat, Memory, Message, Profile, Run, Sampling
-from functions.chat.sources import SHARE, Sources
+from functions.chat.sources import ABOUT, SHARE, Sources
 from functions.chat.summary import Summaries
 from functions.errors import ContextTooLong
 from functions.inference.gateway import Gateway, Waiting
 from functions.ports import ChatStore
+
+# Tokens of what stands around passages and messages besides, at most: fences and a template's marks.
+AROUND = 2 * context.MESSAGE_OVERHEAD + 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +59,16 @@ class Prompts:
         chat, path, profile = await self._history(run)
         history = context.readable(path)
         recalled = await self._recalled(run, chat, profile, history[-1].content)
-        try:
-            built = await self._fit(run, chat, profile, self._with_found(run, history, recalled, sources), waits)
-        except ContextTooLong:
-            if not recalled:
-                raise
-            recalled = ()  # a question that fits only without them is answered without them
-            built = await self._fit(run, chat, profile, self._with_found(run, history, (), sources), waits)
+        # A question that fits only without memories, or without passages, is answered without them.
+        found = [(recalled, sources), ((), sources), ((), None)]
+        while True:
+            recalled, sources = found.pop(0)
+            try:
+                built = await self._fit(run, chat, profile, self._with_found(run, history, recalled, sources), waits)
+                break
+            except ContextTooLong:
+                if not recalled and sources is None:
+                    raise
         asked = _asked(chat, path, profile)
         return Prompt(built.messages, asked, built.left_out, built.summarised, len(recalled), depth=len(path))
 
@@ -90,7 +96,7 @@ class Prompts:
         questions = [message.content for message in context.readable(path) if message.role == "user"]
         head = context.head_text(chat.system_prompt or self._system_prompt, profile.custom_instructions)
         budget = context.prompt_budget(self._gateway.context_tokens(run.model), run.sampling.max_tokens)
-        taken = sum(await self._gateway.count_tokens(run.model, [head, questions[-1]]))
+        taken = sum(await self._gateway.count_tokens(run.model, [head, questions[-1], ABOUT])) + AROUND
         return questions, max(0, min(budget // SHARE, (budget - taken) // 2))
 
     async def asked(self, run: Run) -> Asked:

@@ -40,6 +40,10 @@ NOTHING = (
     "documents do not support an answer. What you add from general knowledge must be recognisable as that, and cites "
     "nothing."
 )
+NO_ROOM = (
+    "The question below is too long to be answered from the user's documents: they were not searched. Say so first, "
+    "and cite nothing."
+)
 GONE = "(This passage has been deleted since.)"
 LEFT_OUT = {
     "en": "A passage of the documents reads like orders to the assistant. It was left out.",
@@ -57,10 +61,11 @@ class Sources:
 
     citations: tuple[Citation, ...]
     texts: tuple[str, ...]
+    has_room: bool = True
 
     @property
     def about(self) -> str:
-        return ABOUT if self.texts else NOTHING
+        return ABOUT if self.texts else NOTHING if self.has_room else NO_ROOM
 
 
 class Finder:
@@ -81,6 +86,8 @@ class Finder:
         self, run: Run, questions: Sequence[str], room: int, rails: Rails, note: Callable[[Verdict], None]
     ) -> Sources:
         """For the last of these questions, in no more than `room` tokens. `note` hears what the rails said."""
+        if not room:
+            return Sources((), (), has_room=False)
         question = questions[-1]
         asked = "\n".join(questions[-2:]) if len(question) < SHORT_QUESTION else question
         found = await self._retrieval.search(run.owner, asked, limit=2 * PASSAGES)
