@@ -20,7 +20,7 @@ from functions.settings import PASSAGES
 router = APIRouter(tags=["knowledge"])
 CollectionId = Annotated[Id, Path()]
 DocumentId = Annotated[Id, Path()]
-PrincipalName = Annotated[str, Path(min_length=1, max_length=200)]
+PrincipalName = Annotated[str, Path(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 WRITE_BYTES = 256 * 1024  # gathered before a thread writes them
 HEAD_BYTES = 4096
 UNSAID = "application/octet-stream"
@@ -39,9 +39,10 @@ class Membership(Body):
     role: Literal["reader", "editor"]
 
 
-def _as_collection(collection: Collection, documents: int) -> dict[str, Any]:
-    names = ("id", "name", "shared", "role", "created_at")
-    return {name: getattr(collection, name) for name in names} | {"documents": documents}
+def _as_collection(collection: Collection, documents: int, *, is_joined: bool = True) -> dict[str, Any]:
+    """`owner`: whose it is; `joined`: whether the caller's answers lean on it."""
+    names = ("id", "name", "owner", "shared", "role", "created_at")
+    return {name: getattr(collection, name) for name in names} | {"documents": documents, "joined": is_joined}
 
 
 def _as_document(document: Document) -> dict[str, Any]:
@@ -68,7 +69,8 @@ async def list_collections(
     page = tuple(rest[:limit])
     documents = await services.library.documents_in(page)
     last_id = cursors.seal(services.secret_key, who.owner, page[-1].id if len(rest) > limit else None)
-    data = [_as_collection(one, len(documents[one.id])) for one in page]
+    joined = {one.id for one in await services.library.searched(who.owner)}
+    data = [_as_collection(one, len(documents[one.id]), is_joined=one.id in joined) for one in page]
     return as_json({"object": "list", "data": data, "has_more": last_id is not None, "last_id": last_id})
 
 
@@ -92,6 +94,14 @@ async def rename_collection(
 async def delete_collection(collection_id: CollectionId, who: CurrentPrincipal, services: CurrentServices) -> Response:
     await services.library.delete_collection(who.owner, collection_id)
     return Response(status_code=204)
+
+
+@router.post("/collections/{collection_id}/join")
+async def join_collection(collection_id: CollectionId, who: CurrentPrincipal, services: CurrentServices) -> Response:
+    """Whoever was let into a collection takes it up: from now on their answers lean on it."""
+    collection = await services.library.join(who.owner, collection_id)
+    documents = await services.library.documents_in((collection,))
+    return as_json(_as_collection(collection, len(documents[collection_id])))
 
 
 @router.get("/collections/{collection_id}/members")

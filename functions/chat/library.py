@@ -24,7 +24,7 @@ from functions.chat.messages import ForgetJob, IndexJob, Problem, new_id, utc_no
 from functions.errors import BadInput, Conflict, Forbidden, NotFound
 from functions.inference.embedding import space
 from functions.inference.gateway import Gateway
-from functions.ports import JobQueue, KnowledgeStore, RetentionStore, VectorStore
+from functions.ports import ChatStore, JobQueue, KnowledgeStore, RetentionStore, VectorStore
 from functions.reading.blocks import FileKind
 from functions.settings import COLLECTIONS_MAX, DOCUMENTS_MAX, MEMBERS_MAX
 
@@ -36,7 +36,7 @@ LATE_MS = 60 * 1000  # whoever was still at work on a deleted document has notic
 _RANK: dict[CollectionRole, int] = {"reader": 0, "editor": 1, "owner": 2}
 
 
-class Store(KnowledgeStore, VectorStore, RetentionStore, JobQueue, Protocol):
+class Store(ChatStore, KnowledgeStore, VectorStore, RetentionStore, JobQueue, Protocol):
     """What the knowledge base needs of it."""
 
 
@@ -55,6 +55,23 @@ class Library:
             if one.id == collection_id:
                 return _allowed(one, role)
         raise NotFound("There is no such collection.")
+
+    async def searched(self, caller: str) -> tuple[Collection, ...]:
+        """Those that the caller's answers lean on: their own, and of others' the ones they have joined. To be let in is
+        an offer: nobody's documents come into another's prompts unasked."""
+        joined = (await self._store.get_profile(caller)).joined
+        mine = await self._store.list_collections(caller)
+        return tuple(one for one in mine if one.role == "owner" or one.id in joined)
+
+    async def join(self, caller: str, collection_id: str) -> Collection:
+        """Raises NotFound."""
+        collection = await self.collection(caller, collection_id)
+        if collection.role != "owner":
+            profile = await self._store.get_profile(caller)
+            still_in = {one.id for one in await self._store.list_collections(caller)}
+            joined = dict.fromkeys([*(one for one in profile.joined if one in still_in), collection_id])
+            await self._store.put_profile(caller, msgspec.structs.replace(profile, joined=tuple(joined)))
+        return collection
 
     async def create(self, caller: str, name: str, *, shared: bool) -> Collection:
         own = [one for one in await self._store.list_collections(caller) if one.role == "owner"]
@@ -110,6 +127,10 @@ class Library:
         """By the owner; or by the member, who leaves."""
         collection = await self.collection(caller, collection_id, "reader" if principal == caller else "owner")
         await self._store.put_member(collection.owner, collection_id, principal, None)
+        if principal == caller:  # who is let in again is asked again
+            profile = await self._store.get_profile(caller)
+            left = tuple(one for one in profile.joined if one != collection_id)
+            await self._store.put_profile(caller, msgspec.structs.replace(profile, joined=left))
 
     # -- documents -------------------------------------------------------------------------------------------
 

@@ -417,6 +417,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     custom_instructions: str = ""
     memory: bool = True
     memory_since: datetime | None = None  # what was said before is not looked through any more
+    joined: tuple[str, ...] = ()  # others' collections that the answers may lean on
 
 
 MemoryKind = Literal["fact", "preference", "instruction"]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from functions.chat import lexicon
 from functions.chat.books import Books
-from functions.chat.documents import Chunk, Document
+from functions.chat.documents import Chunk, Collection, Document
 from functions.chat.library import PART_BYTES, Library, Store, vectors_of
 from functions.chat.messages import NodeUse
 from functions.errors import ParleyError
@@ -83,9 +83,10 @@ class Retrieval:
 
     async def _ready(self, caller: str, collection_id: str | None) -> dict[str, tuple[str, list[Document]]]:
         """By collection: whose it is, and its documents that can be found."""
-        collections = await self._library.collections(caller)
         if collection_id is not None:
-            collections = (await self._library.collection(caller, collection_id),)
+            collections: tuple[Collection, ...] = (await self._library.collection(caller, collection_id),)
+        else:
+            collections = await self._library.searched(caller)
         found = await self._library.documents_in(collections)
         return {one.id: (one.owner, [d for d in found[one.id] if d.status == "ready"]) for one in collections}
 

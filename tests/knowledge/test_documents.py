@@ -95,6 +95,7 @@ async def test_a_shared_collection_is_read_by_readers_and_changed_by_editors(ann
     assert (await ann.ask("PUT", member, json={"role": "reader"})).json() == {"principal": ben.name, "role": "reader"}
     (seen,) = (await ben.ask("GET", "/collections")).json()["data"]
     assert (seen["id"], seen["role"], seen["documents"]) == (shelf["id"], "reader", 1)
+    assert (await ben.ask("POST", f"/collections/{shelf['id']}/join")).json()["joined"] is True
     assert (await ben.search("paid leave"))[0]["document_id"] == document["id"]
     for method, path in (
         ("DELETE", f"/knowledge/{document['id']}"),
@@ -115,6 +116,28 @@ async def test_a_shared_collection_is_read_by_readers_and_changed_by_editors(ann
     assert (await ben.ask("DELETE", member)).status_code == 204, "a member may leave"
     assert await ben.search("paid leave") == []
     assert (await ben.ask("GET", f"/knowledge/{added['id']}")).status_code == 404
+
+
+async def test_nobodys_documents_come_into_anothers_answers_unasked(ann_and_ben: Two) -> None:
+    ann, ben = ann_and_ben
+    shelf = (await ann.ask("POST", "/collections", json={"name": "Team", "shared": True})).json()["id"]
+    document = await ann.add("handbook.md", files.HANDBOOK, collection=shelf)
+    member = f"/collections/{shelf}/members/{ben.name}"
+    assert (await ben.ask("POST", f"/collections/{shelf}/join")).status_code == 404
+    await ann.ask("PUT", member, json={"role": "reader"})
+
+    (offered,) = (await ben.ask("GET", "/collections")).json()["data"]
+    assert (offered["owner"], offered["joined"]) == (ann.name, False)
+    assert await ben.search("paid leave") == [], "an offer is no consent"
+    looked = await ben.ask("GET", f"/knowledge/search?q=paid leave&collection={shelf}")
+    assert looked.json()["data"][0]["document_id"] == document["id"], "but one may look at it"
+
+    for _ in range(2):
+        assert (await ben.ask("POST", f"/collections/{shelf}/join")).status_code == 200
+    assert len(await ben.search("paid leave")) > 0
+    await ben.ask("DELETE", member)
+    await ann.ask("PUT", member, json={"role": "reader"})
+    assert await ben.search("paid leave") == [], "who has left is asked again"
 
 
 async def test_who_is_let_into_one_collection_sees_no_other_of_its_owner(ann_and_ben: Two) -> None:
