@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.test_living import page, say
+from tests.e2e.test_living import browser_page, page, say
 from tests.house import House, open_house
+from tests.knowledge.conftest import readers
 from tests.simulated import Scenario
 
 __all__ = ["page"]
@@ -126,3 +127,30 @@ async def test_collections_are_made_renamed_and_deleted_with_what_is_in_them(
     await dialog.get_by_role("button", name="Delete", exact=True).click()
     await expect(dialog.get_by_text("No documents yet")).to_be_visible()
     assert (await house.http.get("/collections")).json()["data"] == []
+
+
+async def test_what_another_shares_is_used_once_its_reader_says_so(
+    chromium: str, web_client: Path, tmp_path: Path
+) -> None:
+    async with (
+        readers(tmp_path, "ann", "ben", web=web_client) as (ann, ben),
+        browser_page(chromium, ben.house.url) as page,
+    ):
+        shelf = (await ann.ask("POST", "/collections", json={"name": "Team", "shared": True})).json()["id"]
+        await ann.add("runbook.md", RUNBOOK, collection=shelf)
+        await ann.ask("PUT", f"/collections/{shelf}/members/{ben.name}", json={"role": "reader"})
+        await page.get_by_label("Access token", exact=True).fill(f"token of {ben.name}")
+        await page.get_by_role("button", name="Sign in").click()
+
+        await page.get_by_role("button", name="Knowledge", exact=True).click()
+        dialog = page.get_by_role("dialog", name="Knowledge")
+        await expect(dialog).to_contain_text(f"{ann.name} shares this with you")
+        await expect(dialog.get_by_role("button", name="Add files")).to_have_count(0)
+        assert await ben.search("acknowledge a page") == []
+        await dialog.get_by_role("button", name="Use it").click()
+        await expect(dialog).to_contain_text("Your answers may lean on it.")
+        assert len(await ben.search("acknowledge a page")) == 1
+
+        await dialog.get_by_role("button", name="Leave").click()
+        await expect(dialog.get_by_text("No documents yet")).to_be_visible()
+        assert (await ben.ask("GET", "/collections")).json()["data"] == []

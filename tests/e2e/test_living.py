@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ async def house(tmp_path: Path, web_client: Path) -> AsyncIterator[House]:
 
 @pytest.fixture
 async def page(chromium: str, house: House) -> AsyncIterator[Page]:
+    async with browser_page(chromium, house.url) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def browser_page(chromium: str, url: str) -> AsyncIterator[Page]:
     """A page that fails the test for a script error, a policy violation or a request to another host."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -25,9 +32,9 @@ async def page(chromium: str, house: House) -> AsyncIterator[Page]:
         faults: list[str] = []
         opened.on("pageerror", lambda error: faults.append(str(error)))
         opened.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
-        foreign: Callable[[str], bool] = lambda url: not url.startswith((house.url, "data:", "blob:"))  # noqa: E731
+        foreign: Callable[[str], bool] = lambda address: not address.startswith((url, "data:", "blob:"))  # noqa: E731
         opened.on("request", lambda request: faults.append(request.url) if foreign(request.url) else None)
-        await opened.goto(house.url)
+        await opened.goto(url)
         yield opened
         await browser.close()
         assert not faults

@@ -12,6 +12,10 @@ export interface Collection {
   name: string;
   shared: boolean;
   role: Role;
+  /** Whose it is. */
+  owner: string;
+  /** Whether the reader's answers lean on it: of one that was offered only once they say so. */
+  joined: boolean;
   documents: number;
 }
 
@@ -100,6 +104,22 @@ export const deleteCollection = (id: string): Promise<Problem | null> =>
     collections.value = (collections.peek() ?? []).filter((one) => one.id !== id);
     chosen.value = collections.value[0]?.id ?? null;
     documents.value = null;
+    await load();
+  });
+
+export const join = (id: string): Promise<Problem | null> =>
+  tried(async () => {
+    const joined = await json<Collection>('POST', `/collections/${part(id)}/join`);
+    collections.value = (collections.peek() ?? []).map((one) => (one.id === id ? joined : one));
+  });
+
+/** A member leaves, or declines what was offered. */
+export const leave = (id: string, me: string): Promise<Problem | null> =>
+  tried(async () => {
+    await request('DELETE', memberUrl(id, me));
+    chosen.value = null;
+    documents.value = null;
+    await loadCollections();
     await load();
   });
 

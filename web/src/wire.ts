@@ -149,6 +149,8 @@ export interface Page<T> {
 }
 
 export interface Profile {
+  /** The name that others know the reader by. */
+  id?: string;
   custom_instructions: string;
   /** Whether memories are made and used. */
   memory: boolean;

@@ -5,6 +5,7 @@ import { words } from '../i18n/knowledge';
 import * as model from '../knowledge';
 import { bytes } from '../lib/format';
 import { isComposing } from '../lib/keys';
+import { profile } from '../store';
 import '../style/knowledge.css';
 import type { Problem } from '../wire';
 import { Dialog } from './Dialogs';
@@ -41,6 +42,7 @@ export function Knowledge() {
       {pane === 'rename' && <Named label={w.collectionName} action={w.rename} name={model.collection.value?.name} done={() => setPane('files')} save={async (name) => done(await model.renameCollection(model.chosen.value!, name))} />}
       {pane === 'people' && <Members id={model.chosen.value!} done={() => setPane('files')} />}
       {pane === 'delete' && <Sure done={() => setPane('files')} yes={async () => done(await model.deleteCollection(model.chosen.value!))} />}
+      <Offer refuse={setRefused} />
       {problem ? (
         <Note tone="error" title={w.failed} actions={<button type="button" class="note-button" onClick={() => void reload()}>{w.retry}</button>}>
           <p>{problemText(problem)}</p>
@@ -89,6 +91,31 @@ function Collections({ pane, open, refuse }: CollectionsProps) {
         {w.newCollection}
       </button>
     </div>
+  );
+}
+
+/** Somebody else's collection: whether answers lean on it is the reader's to say. */
+function Offer({ refuse }: { refuse: (problem: Problem | null) => void }) {
+  const w = words.value;
+  const one = model.collection.value;
+  const me = profile.value?.id;
+  if (!one || one.role === 'owner') return null;
+  const leave = me !== undefined && (
+    <button type="button" class="note-button" onClick={async () => refuse(await model.leave(one.id, me))}>{one.joined ? w.leaveIt : w.decline}</button>
+  );
+  return (
+    <Note
+      tone="info"
+      title={w.sharedBy(one.owner)}
+      actions={
+        <>
+          {!one.joined && <button type="button" class="note-button" onClick={async () => refuse(await model.join(one.id))}>{w.join}</button>}
+          {leave}
+        </>
+      }
+    >
+      <p>{one.joined ? w.joinedNote : w.offerNote}</p>
+    </Note>
   );
 }
 
