@@ -2,7 +2,7 @@
 
 import { computed, signal } from '@preact/signals';
 import { ApiError, json, part, query, refusalOf, request } from './api';
-import { noticed } from './noticed';
+import { noticed, tried } from './noticed';
 import type { Page, Problem } from './wire';
 
 export type Role = 'reader' | 'editor' | 'owner';
@@ -60,15 +60,6 @@ export const leaving = signal<ReadonlySet<string>>(new Set());
 
 export const collection = computed(() => collections.value?.find(({ id }) => id === chosen.value) ?? null);
 export const canChange = computed(() => (collection.value?.role ?? 'owner') !== 'reader');
-
-async function tried(job: () => Promise<void>): Promise<Problem | null> {
-  try {
-    await job();
-    return null;
-  } catch (error) {
-    return noticed(error);
-  }
-}
 
 // ---------------------------------------------------------------- collections
 

@@ -2,7 +2,7 @@
 
 import { signal } from '@preact/signals';
 import { json, part, query, request } from './api';
-import { noticed } from './noticed';
+import { tried } from './noticed';
 import { dispatch, profile } from './store';
 import type { Page, Problem } from './wire';
 
@@ -23,15 +23,6 @@ export const UNDO_MS = 7_000;
 
 const timers = new Map<string, ReturnType<typeof setTimeout>>();
 const AT_ONCE = 100;
-
-async function tried(job: () => Promise<void>): Promise<Problem | null> {
-  try {
-    await job();
-    return null;
-  } catch (error) {
-    return noticed(error);
-  }
-}
 
 /** All of them: the server keeps a few hundred at most. */
 export const load = (): Promise<Problem | null> =>

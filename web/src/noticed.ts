@@ -10,3 +10,13 @@ export function noticed(error: unknown): Problem {
   if (error instanceof ApiError && error.status === 401) dispatch({ type: 'session', session: 'out' });
   return problemOf(error);
 }
+
+/** Null when the job is done, or what to tell the reader. */
+export async function tried(job: () => Promise<void>): Promise<Problem | null> {
+  try {
+    await job();
+    return null;
+  } catch (error) {
+    return noticed(error);
+  }
+}
