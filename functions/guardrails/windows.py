@@ -48,6 +48,11 @@ class OutgoingRails:
 
     async def push(self, text: str) -> str:
         """What may be shown now, possibly ''."""
+        if self._windows is None and not self._own.blocked:  # nearly every token of nearly every answer
+            shown = self._own.push(text)
+            if len(self._own.verdicts) > self._noted:
+                self._note()
+            return shown
         return "" if self.blocked else await self._passed(self._own.push(text), is_all=self._own.blocked)
 
     async def finish(self) -> str:
@@ -55,8 +60,7 @@ class OutgoingRails:
         return "" if self.blocked else await self._passed(self._own.finish(), is_all=True)
 
     async def _passed(self, text: str, *, is_all: bool) -> str:
-        self.verdicts += self._own.verdicts[self._noted :]
-        self._noted = len(self._own.verdicts)
+        self._note()
         if self._windows is None:
             return text
         windows = self._windows.cut(text, is_all=is_all)
@@ -65,6 +69,10 @@ class OutgoingRails:
         shown, verdicts = await asyncio.to_thread(self._windows.judge, windows)
         self.verdicts += verdicts
         return shown
+
+    def _note(self) -> None:
+        self.verdicts += self._own.verdicts[self._noted :]
+        self._noted = len(self._own.verdicts)
 
 
 class _Windows:

@@ -231,6 +231,7 @@ async def measure(options: Options) -> list[Way]:
             "PARLEY_STORE_URL": store,
             "PARLEY_DATA": str(folder),
             "PARLEY_TITLES": "false",
+            "PARLEY_MEMORY": "false",  # what follows a turn would ask the same engine while it is measured
             "PARLEY_SYSTEM_PROMPT": SYSTEM,
         }
         naive = await _start(stack, "naive", environment, server_core)
