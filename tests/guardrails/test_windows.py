@@ -10,6 +10,7 @@ from functions.guardrails.policy import Policy, load_policy
 from functions.guardrails.stream import OutputFilter
 from functions.guardrails.validators import InputGuard, build_window_guard
 from functions.guardrails.windows import OutgoingRails
+from tests.guardrails.policies import DEFAULT
 
 MODULE = """
     from guardrails.validator_base import FailResult, PassResult, Validator, register_validator
@@ -140,3 +141,32 @@ async def test_what_stands_before_a_block_of_our_own_passes_them_too(ready: tupl
     assert "".join(shown) == "All quiet. it was loud there, and then "
     assert rails.refusal == "This contains a term that is not allowed here."
     assert [v.rail for v in rails.verdicts] == ["banned_terms", "custom.quiet"]
+
+
+async def test_what_was_done_is_told_with_the_text_it_was_done_to() -> None:
+    rails = OutgoingRails(OutputFilter(DEFAULT), None, DEFAULT, prior="", language="en")
+    shown = ""
+    for word in [
+        "Your",
+        "card",
+        "is",
+        "4111",
+        "1111",
+        "1111",
+        "1111",
+        "and",
+        "there",
+        "is",
+        "much",
+        "more",
+        "to",
+        "say",
+        "about",
+        "it",
+    ]:
+        shown += await rails.push(f"{word} ")
+        if "[redacted" in shown:
+            break
+
+    assert "more" not in shown, "it ended before the answer did"
+    assert [verdict.rail for verdict in rails.verdicts] == ["pii.card"]
