@@ -357,9 +357,11 @@ class JobQueue(Protocol):
         """Deliver not before `at_ms`, in the lane of its kind (`lane_of`). The same id again replaces the job, wherever
         it stood; `gently` does not touch one that somebody holds beyond `at_ms`, nor one that has failed and waits."""
 
-    async def take_job(self, *, now_ms: int, hidden_ms: int, lane: Lane = "runs") -> QueuedJob | None:
+    async def take_job(
+        self, *, now_ms: int, hidden_ms: int, lane: Lane = "runs", job_id: str | None = None
+    ) -> QueuedJob | None:
         """The job of this lane that has been due longest, hidden from others for `hidden_ms`; None when none is due.
-        Of racing takers exactly one gets it."""
+        With `job_id` that one or none. Of racing takers exactly one gets it."""
 
     async def keep_job(self, queued: QueuedJob, *, until_ms: int) -> bool:
         """Still at work: hidden until then. False when the receipt is stale: it is somebody else's by now, or gone."""

@@ -338,8 +338,10 @@ class DynamoStore:
     async def put_job(self, job_id: str, job: Job, *, at_ms: int, gently: bool = False) -> None:
         await self._call(jobs.put_job, job_id, job, at_ms=at_ms, gently=gently)
 
-    async def take_job(self, *, now_ms: int, hidden_ms: int, lane: Lane = "runs") -> QueuedJob | None:
-        return await self._call(jobs.take_job, now_ms=now_ms, hidden_ms=hidden_ms, lane=lane)
+    async def take_job(
+        self, *, now_ms: int, hidden_ms: int, lane: Lane = "runs", job_id: str | None = None
+    ) -> QueuedJob | None:
+        return await self._call(jobs.take_job, now_ms=now_ms, hidden_ms=hidden_ms, lane=lane, job_id=job_id)
 
     async def keep_job(self, queued: QueuedJob, *, until_ms: int) -> bool:
         return await self._call(jobs.keep_job, queued, until_ms=until_ms)

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 
 import msgspec
+from pynamodb.exceptions import DoesNotExist
 from pynamodb.expressions.update import Action
 
 from functions.adapters.dynamo_calls import Refused, ask
@@ -34,10 +35,10 @@ def put_job(t: Tables, job_id: str, job: Job, *, at_ms: int, gently: bool = Fals
         ask(lambda: item.save(t.jobs.id.does_not_exist() | is_free if gently else None))
 
 
-def take_job(t: Tables, *, now_ms: int, hidden_ms: int, lane: Lane) -> QueuedJob | None:
+def take_job(t: Tables, *, now_ms: int, hidden_ms: int, lane: Lane, job_id: str | None = None) -> QueuedJob | None:
     """Racing takers see the same candidates; each job goes to the first, and the others try the next."""
     for _ in range(ROUNDS):
-        due = ask(lambda: list(t.jobs.by_due.query(QUEUES[lane], t.jobs.due_ms <= now_ms, limit=CANDIDATES)))
+        due = _due(t, lane, now_ms) if job_id is None else _this_one(t, job_id, lane, now_ms)
         if not due:
             return None
         for candidate in due:
@@ -46,6 +47,18 @@ def take_job(t: Tables, *, now_ms: int, hidden_ms: int, lane: Lane) -> QueuedJob
         # Lost them all; the index, too, may still show what others have taken.
         time.sleep(random.uniform(0, 0.02))
     return None
+
+
+def _due(t: Tables, lane: Lane, now_ms: int) -> list[JobItem]:
+    return ask(lambda: list(t.jobs.by_due.query(QUEUES[lane], t.jobs.due_ms <= now_ms, limit=CANDIDATES)))
+
+
+def _this_one(t: Tables, job_id: str, lane: Lane, now_ms: int) -> list[JobItem]:
+    try:
+        job = ask(lambda: t.jobs.get(job_id, consistent_read=True))
+    except DoesNotExist:
+        return []
+    return [job] if job.queue == QUEUES[lane] and job.due_ms <= now_ms else []
 
 
 def _take(t: Tables, candidate: JobItem, until_ms: int) -> QueuedJob | None:

@@ -373,11 +373,13 @@ class SqliteStore:
     async def put_job(self, job_id: str, job: Job, *, at_ms: int, gently: bool = False) -> None:
         await self._write(jobs.put_job, job_id, job, at_ms=at_ms, gently=gently)
 
-    async def take_job(self, *, now_ms: int, hidden_ms: int, lane: Lane = "runs") -> QueuedJob | None:
+    async def take_job(
+        self, *, now_ms: int, hidden_ms: int, lane: Lane = "runs", job_id: str | None = None
+    ) -> QueuedJob | None:
         # An idle worker asks often: only a due job is worth the write lock.
         if not await self._read(jobs.is_any_due, now_ms, lane):
             return None
-        return await self._write(jobs.take_job, now_ms=now_ms, hidden_ms=hidden_ms, lane=lane)
+        return await self._write(jobs.take_job, now_ms=now_ms, hidden_ms=hidden_ms, lane=lane, job_id=job_id)
 
     async def keep_job(self, queued: QueuedJob, *, until_ms: int) -> bool:
         return await self._write(jobs.keep_job, queued, until_ms=until_ms)

@@ -9,7 +9,8 @@ from functions.chat.messages import Job, Lane, QueuedJob, lane_of
 
 NEXT = "SELECT id FROM jobs WHERE lane = ? AND due_ms <= ? ORDER BY due_ms, id LIMIT 1"
 _TAKE = "UPDATE jobs SET due_ms = ?, attempts = attempts + 1, receipt = ? WHERE id = ({}) RETURNING id, attempts, data"
-_TAKE = _TAKE.format(NEXT)
+_TAKE_NEXT = _TAKE.format(NEXT)
+_TAKE_THIS = _TAKE.format("SELECT id FROM jobs WHERE lane = ? AND due_ms <= ? AND id = ?")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Job).decode
 
@@ -30,12 +31,15 @@ def is_any_due(db: sqlite3.Connection, now_ms: int, lane: Lane) -> bool:
     return found is not None
 
 
-def take_job(db: sqlite3.Connection, *, now_ms: int, hidden_ms: int, lane: Lane) -> QueuedJob | None:
+def take_job(
+    db: sqlite3.Connection, *, now_ms: int, hidden_ms: int, lane: Lane, job_id: str | None = None
+) -> QueuedJob | None:
     receipt = os.urandom(16).hex()
-    row = db.execute(
-        _TAKE,
-        (now_ms + hidden_ms, receipt, lane, now_ms),
-    ).fetchone()
+    hide_until = (now_ms + hidden_ms, receipt)
+    if job_id is None:
+        row = db.execute(_TAKE_NEXT, (*hide_until, lane, now_ms)).fetchone()
+    else:
+        row = db.execute(_TAKE_THIS, (*hide_until, lane, now_ms, job_id)).fetchone()
     if row is None:
         return None
     return QueuedJob(id=row[0], job=_decode(row[2]), attempts=row[1], receipt=receipt)

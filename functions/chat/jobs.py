@@ -49,9 +49,9 @@ class Jobs:
         self._queue, self._clock, self._hidden_ms = queue, clock, hidden_ms
         self._handlers, self._at_night, self._gave_up = handlers, {**handlers, **(at_night or {})}, gave_up or {}
 
-    async def take(self, lane: Lane) -> QueuedJob | None:
-        """The job of this lane that has been due longest, to be given to `do`."""
-        return await self._queue.take_job(now_ms=self._clock(), hidden_ms=self._hidden_ms, lane=lane)
+    async def take(self, lane: Lane, job_id: str | None = None) -> QueuedJob | None:
+        """The job of this lane that has been due longest, or this very one if it is due, to be given to `do`."""
+        return await self._queue.take_job(now_ms=self._clock(), hidden_ms=self._hidden_ms, lane=lane, job_id=job_id)
 
     async def take_one(self, lane: Lane = "runs") -> bool:
         """Take the next job and do it; False when none is due."""

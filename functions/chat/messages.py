@@ -441,6 +441,7 @@ class RunJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="run"):
 
     owner: str
     run_id: str
+    chat_id: str | None = None
 
 
 class SummariseJob(Struct, frozen=True, kw_only=True, tag_field="kind", tag="summarise"):

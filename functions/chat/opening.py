@@ -65,7 +65,7 @@ def going(
     request: TurnRequest, run: Run, question: Message | None, title: str | None, *, now_ms: int, job_at_ms: int
 ) -> NewTurn:
     """The run goes on: in this process, which holds it already (status running), or in whichever takes its job."""
-    job = RunJob(owner=run.owner, run_id=run.id)
+    job = RunJob(owner=run.owner, run_id=run.id, chat_id=run.chat_id)
     turn = _turn(request, run, question, title, _first_events(run, title), now_ms)
     return msgspec.structs.replace(turn, job=job, job_at_ms=job_at_ms)
 

@@ -37,6 +37,26 @@ async def test_the_job_due_longest_comes_first(store: Store) -> None:
     assert await store.take_job(now_ms=1_000, hidden_ms=100) is None
 
 
+async def test_one_job_is_taken_by_its_name_when_it_is_due_and_free(store: Store) -> None:
+    for job_id, at_ms in (("first", 100), ("wanted", 200)):
+        await store.put_job(job_id, a_job(job_id), at_ms=at_ms)
+
+    async def wanted(now_ms: int, lane: Lane = "runs", job_id: str = "wanted") -> QueuedJob | None:
+        return await store.take_job(now_ms=now_ms, hidden_ms=100, lane=lane, job_id=job_id)
+
+    assert await wanted(199) is None  # not yet
+    assert await wanted(200, lane="work") is None  # not there
+    assert await wanted(200, job_id="another") is None
+    taken = await wanted(200)
+    assert taken is not None
+    assert (taken.id, taken.job, taken.attempts) == ("wanted", a_job("wanted"), 1)
+    assert await wanted(299) is None  # somebody has it
+    again = await wanted(300)
+    assert again is not None
+    assert again.attempts == 2
+    assert (await take(store, 300)).id == "first"
+
+
 async def test_a_job_that_is_not_finished_comes_back(store: Store) -> None:
     await store.put_job("j", a_job(), at_ms=0)
 
