@@ -67,6 +67,13 @@ class ContextRead(Struct, frozen=True, kw_only=True):
     edition: str
 
 
+class FoundChat(Struct, frozen=True, kw_only=True):
+    """What a search has found. `message` is the newest one that says it; None when the title says it already."""
+
+    chat: Chat
+    message: Message | None
+
+
 class ChatStore(Protocol):
     """Chats, messages, runs and their event logs.
 
@@ -88,12 +95,16 @@ class ChatStore(Protocol):
         *,
         limit: int,
         after: str | None = None,
-        query: str | None = None,
         archived: bool = False,
     ) -> Page[Chat]:
         """Newest `updated_at` first, archived chats only or none of them. `after` is the `next` of the page before.
-        `query` matches titles and message texts, case-insensitively, as a literal substring; a page of a search may
-        be short, or empty, and still have a `next`. Temporary chats are not listed."""
+        Temporary chats are not listed."""
+
+    async def search_chats(
+        self, owner: str, query: str, *, limit: int, after: str | None = None, archived: bool = False
+    ) -> Page[FoundChat]:
+        """list_chats, of those whose title or messages say `query`: case-insensitively, as a literal substring, on any
+        branch. A page may be short, or empty, and still have a `next`."""
 
     async def retitle_chat(self, owner: str, chat_id: str, title: str, *, instead_of: str) -> bool:
         """Set the title where it is `instead_of`, and nothing else; False when it is another by now, or the chat is

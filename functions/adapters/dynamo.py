@@ -51,7 +51,7 @@ from functions.chat.messages import (
     Summary,
 )
 from functions.errors import BadInput
-from functions.ports import ContextRead, Hit, NewTurn
+from functions.ports import ContextRead, FoundChat, Hit, NewTurn
 
 for _name in ("pynamodb", "botocore"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # below that they log what people write
@@ -115,10 +115,14 @@ class DynamoStore:
         *,
         limit: int,
         after: str | None = None,
-        query: str | None = None,
         archived: bool = False,
     ) -> Page[Chat]:
-        return await self._call(chats.list_chats, owner, limit=limit, after=after, query=query, archived=archived)
+        return await self._call(chats.list_chats, owner, limit=limit, after=after, archived=archived)
+
+    async def search_chats(
+        self, owner: str, query: str, *, limit: int, after: str | None = None, archived: bool = False
+    ) -> Page[FoundChat]:
+        return await self._call(chats.search_chats, owner, query, limit=limit, after=after, archived=archived)
 
     async def retitle_chat(self, owner: str, chat_id: str, title: str, *, instead_of: str) -> bool:
         return await self._call(chats.retitle_chat, owner, chat_id, title, instead_of=instead_of)

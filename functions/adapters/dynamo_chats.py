@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ from functions.adapters.dynamo_models import (
 )
 from functions.chat.messages import Chat, Feedback, Message, Page, Profile, expiry_of
 from functions.errors import BadInput, Conflict
+from functions.ports import FoundChat
 
 SEARCHED_CHATS = 200  # how many chats one page of a search looks into; it may then be short, and still have a next
 PAGE = 100
@@ -123,19 +125,30 @@ def next_edition(t: Tables) -> Action:
     return action
 
 
-def list_chats(
-    t: Tables, owner: str, *, limit: int, after: str | None, query: str | None, archived: bool
-) -> Page[Chat]:
+def list_chats(t: Tables, owner: str, *, limit: int, after: str | None, archived: bool) -> Page[Chat]:
     mark = moment(*rules.read_page_mark(after)) if after else None
-    found: list[Chat] = []
+    rows = list(islice(_recent(t, owner, archived, mark, page_size=limit + 1), limit + 1))
+    chats = tuple(rows[:limit])
+    more = len(rows) > limit and bool(chats)
+    return Page(data=chats, next=rules.page_mark(chats[-1]) if more else None)
+
+
+def search_chats(
+    t: Tables, owner: str, query: str, *, limit: int, after: str | None, archived: bool
+) -> Page[FoundChat]:
+    mark = moment(*rules.read_page_mark(after)) if after else None
+    folded = query.casefold()
+    found: list[FoundChat] = []
     last: Chat | None = None
     looked_at = 0
-    for chat in _recent(t, owner, archived, mark, page_size=PAGE if query else limit + 1):
-        if len(found) == limit or (query and looked_at == SEARCHED_CHATS):
+    for chat in _recent(t, owner, archived, mark, page_size=PAGE):
+        if len(found) == limit or looked_at == SEARCHED_CHATS:
             return Page(data=tuple(found), next=rules.page_mark(last) if last else None)
         last, looked_at = chat, looked_at + 1
-        if not query or _says(t, owner, chat, query.casefold()):
-            found.append(chat)
+        if folded in (chat.title or "").casefold():
+            found.append(FoundChat(chat=chat, message=None))
+        elif message := _saying(t, owner, chat, folded):
+            found.append(FoundChat(chat=chat, message=message))
     return Page(data=tuple(found), next=None)
 
 
@@ -152,10 +165,10 @@ def _recent(t: Tables, owner: str, archived: bool, mark: str | None, *, page_siz
         mark = items[-1].moment
 
 
-def _says(t: Tables, owner: str, chat: Chat, folded: str) -> bool:
-    if folded in (chat.title or "").casefold():
-        return True
-    return any(rules.says(gather(t, item), folded) for item in _messages(t, owner, chat.id))
+def _saying(t: Tables, owner: str, chat: Chat, folded: str) -> Message | None:
+    """The newest message of the chat that says it."""
+    items = _messages(t, owner, chat.id)
+    return next((_load_message(t, item) for item in items if rules.says(gather(t, item), folded)), None)
 
 
 def update_chat(t: Tables, owner: str, chat_id: str, changes: dict[str, Any]) -> Chat:

@@ -53,7 +53,7 @@ from functions.chat.messages import (
     Summary,
 )
 from functions.errors import StoreUnavailable
-from functions.ports import ContextRead, Hit, NewTurn
+from functions.ports import ContextRead, FoundChat, Hit, NewTurn
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -138,10 +138,14 @@ class SqliteStore:
         *,
         limit: int,
         after: str | None = None,
-        query: str | None = None,
         archived: bool = False,
     ) -> Page[Chat]:
-        return await self._read(chats.list_chats, owner, limit=limit, after=after, query=query, archived=archived)
+        return await self._read(chats.list_chats, owner, limit=limit, after=after, archived=archived)
+
+    async def search_chats(
+        self, owner: str, query: str, *, limit: int, after: str | None = None, archived: bool = False
+    ) -> Page[FoundChat]:
+        return await self._read(chats.search_chats, owner, query, limit=limit, after=after, archived=archived)
 
     async def retitle_chat(self, owner: str, chat_id: str, title: str, *, instead_of: str) -> bool:
         return await self._write(chats.retitle_chat, owner, chat_id, title, instead_of=instead_of)

@@ -13,7 +13,7 @@ import msgspec
 from functions.adapters import rules
 from functions.chat.messages import Chat, Feedback, Message, Page, Profile
 from functions.errors import BadInput, Conflict
-from functions.ports import ContextRead
+from functions.ports import ContextRead, FoundChat
 
 encode = msgspec.json.Encoder().encode
 decode_chat = msgspec.json.Decoder(Chat).decode
@@ -83,26 +83,46 @@ def store_chat(db: sqlite3.Connection, n: int, chat: Chat) -> None:
 
 
 _RECENT = """
-    SELECT data FROM chats WHERE owner = ? AND archived = ? AND (updated_us, id) < (?, ?)
+    SELECT n, data FROM chats WHERE owner = ? AND archived = ? AND (updated_us, id) < (?, ?)
     AND expires_us = 0 {search}
     ORDER BY updated_us DESC, id DESC LIMIT ?"""
+_FIRST = (2**63 - 1, "")  # before all chats
 _ALL_RECENT = _RECENT.format(search="")
 _SEARCHED_RECENT = _RECENT.format(
     search="AND (says(data, ?) OR EXISTS (SELECT 1 FROM messages WHERE chat = chats.n AND says(messages.data, ?)))"
 )
 
 
-def list_chats(
-    db: sqlite3.Connection, owner: str, *, limit: int, after: str | None, query: str | None, archived: bool
-) -> Page[Chat]:
-    mark = rules.read_page_mark(after) if after else (2**63 - 1, "")
-    needles = (query.casefold(),) * 2 if query else ()
-    rows = db.execute(
-        _SEARCHED_RECENT if needles else _ALL_RECENT, (owner, archived, *mark, *needles, limit + 1)
-    ).fetchall()
-    chats = tuple(decode_chat(data) for (data,) in rows[:limit])
+def list_chats(db: sqlite3.Connection, owner: str, *, limit: int, after: str | None, archived: bool) -> Page[Chat]:
+    mark = rules.read_page_mark(after) if after else _FIRST
+    rows = db.execute(_ALL_RECENT, (owner, archived, *mark, limit + 1)).fetchall()
+    chats = tuple(decode_chat(data) for _, data in rows[:limit])
     more = len(rows) > limit and bool(chats)
     return Page(data=chats, next=rules.page_mark(chats[-1]) if more else None)
+
+
+def search_chats(
+    db: sqlite3.Connection, owner: str, query: str, *, limit: int, after: str | None, archived: bool
+) -> Page[FoundChat]:
+    mark = rules.read_page_mark(after) if after else _FIRST
+    folded = query.casefold()
+    with db:
+        db.execute("BEGIN")
+        rows = db.execute(_SEARCHED_RECENT, (owner, archived, *mark, folded, folded, limit + 1)).fetchall()
+        found = tuple(
+            FoundChat(chat=decode_chat(data), message=None if rules.says(data, folded) else _saying(db, n, folded))
+            for n, data in rows[:limit]
+        )
+    more = len(rows) > limit and bool(found)
+    return Page(data=found, next=rules.page_mark(found[-1].chat) if more else None)
+
+
+def _saying(db: sqlite3.Connection, chat: int, folded: str) -> Message | None:
+    """The newest message of the chat that says it."""
+    row = db.execute(
+        "SELECT data, feedback FROM messages WHERE chat = ? AND says(data, ?) ORDER BY id DESC LIMIT 1", (chat, folded)
+    ).fetchone()
+    return _load_message(*row) if row else None
 
 
 def update_chat(db: sqlite3.Connection, owner: str, chat_id: str, changes: dict[str, Any]) -> Chat:

@@ -1,5 +1,6 @@
 """The native API for chats, and the way in for a message (`completion`)."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,9 +12,11 @@ from functions.api import cursors
 from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.fields import Body, Comment, Id, MessageText, ShortText, StopText, SystemPrompt, Title
 from functions.api.sse import EventStream
+from functions.chat.finding import mark, snippet
 from functions.chat.messages import Chat, Feedback, Reason, Sampling, expiry_of, new_id, utc_now
 from functions.chat.opening import TurnRequest, message_key
 from functions.errors import BadInput
+from functions.ports import FoundChat
 from functions.settings import PAGE_MAX
 
 router = APIRouter(tags=["chats"])
@@ -158,9 +161,26 @@ async def list_chats(
     archived: bool = False,
 ) -> Response:
     cursor = cursors.unseal(services.secret_key, who.owner, after)
-    page = await services.store.list_chats(who.owner, limit=limit, after=cursor, query=q or None, archived=archived)
-    last_id = cursors.seal(services.secret_key, who.owner, page.next)
-    return as_json({"object": "list", "data": page.data, "has_more": last_id is not None, "last_id": last_id})
+    if q:
+        found = await services.store.search_chats(who.owner, q, limit=limit, after=cursor, archived=archived)
+        data: Sequence[Any] = [_found(one, q) for one in found.data]
+        after_it = found.next
+    else:
+        page = await services.store.list_chats(who.owner, limit=limit, after=cursor, archived=archived)
+        data, after_it = page.data, page.next
+    last_id = cursors.seal(services.secret_key, who.owner, after_it)
+    return as_json({"object": "list", "data": data, "has_more": last_id is not None, "last_id": last_id})
+
+
+def _found(one: FoundChat, query: str) -> dict[str, Any]:
+    """The chat, and where the words stand in its title or in a message; see `finding` for how that is told."""
+    message = one.message
+    match = {
+        "title": mark(one.chat.title or "", query),
+        "message_id": message and message.id,
+        "snippet": message and snippet(message.content, query),
+    }
+    return {**msgspec.to_builtins(one.chat), "match": match}
 
 
 @router.get("/chat/{chat_id}")

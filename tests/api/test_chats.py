@@ -42,6 +42,22 @@ async def test_search_finds_titles_and_words_of_messages(house: House) -> None:
     assert (await house.http.get("/chats", params={"q": "absent"})).json()["data"] == []
 
 
+async def test_what_was_found_says_where_the_words_stand(house: House) -> None:
+    chat_id = await house.open_chat(title="Supper")
+    await house.say(chat_id, "How long does\n米饭 take?")
+
+    (by_text,) = (await house.http.get("/chats", params={"q": "米饭"})).json()["data"]
+    (by_title,) = (await house.http.get("/chats", params={"q": "SUP"})).json()["data"]
+    (listed,) = (await house.http.get("/chats")).json()["data"]
+
+    said = (await house.http.get(f"/chat/{chat_id}")).json()["messages"]
+    assert by_text["match"]["message_id"] in [message["id"] for message in said if "米饭" in message["content"]]
+    assert by_text["match"]["title"] == ["Supper"]
+    assert by_text["match"]["snippet"][1] == "米饭"
+    assert by_title["match"] == {"title": ["", "Sup", "per"], "message_id": None, "snippet": None}
+    assert "match" not in listed
+
+
 async def test_an_edited_message_is_a_branch_and_the_tree_keeps_both(house: House) -> None:
     chat_id = await house.open_chat()
     await house.say(chat_id, "first wording")

@@ -27,6 +27,10 @@ async def titles(store: Store, owner: str, **options: object) -> list[str | None
     return [chat.title for chat in (await store.list_chats(owner, limit=100, **options)).data]
 
 
+async def found(store: Store, owner: str, query: str) -> list[str | None]:
+    return [one.chat.title for one in (await store.search_chats(owner, query, limit=100)).data]
+
+
 async def test_a_chat_comes_back_as_it_was_stored(store: Store, owner: str) -> None:
     chat = a_chat(title=NASTY, model="tiny", system_prompt=NASTY * 100, pinned=True, archived=True)
 
@@ -175,22 +179,39 @@ async def test_a_search_finds_titles_and_messages_whatever_their_case(store: Sto
     turn = a_turn(owner, in_text.id, message=a_message(in_text.id, content="Viele bäume wachsen hier."))
     await store.begin_turn(owner, turn)
 
-    assert set(await titles(store, owner, query="bäumE")) == {"Über die BÄUME", "Travel"}
-    assert await titles(store, owner, query="wachsen HIER.") == ["Travel"]
-    assert await titles(store, owner, query="no such words") == []
-    assert await titles(store, "somebody else", query="bäume") == []
+    assert set(await found(store, owner, "bäumE")) == {"Über die BÄUME", "Travel"}
+    assert await found(store, owner, "wachsen HIER.") == ["Travel"]
+    assert await found(store, owner, "no such words") == []
+    assert await found(store, "somebody else", "bäume") == []
+
+
+async def test_a_search_tells_the_newest_message_that_says_it_unless_the_title_does(store: Store, owner: str) -> None:
+    chat, run = await finished_chat(store, owner, answer="An oak, and a beech.")
+    newer = a_turn(
+        owner, chat.id, message=a_message(chat.id, content="Which OAK is that?", parent_id=run.assistant_message_id)
+    )
+    await store.begin_turn(owner, newer)
+
+    (by_text,) = (await store.search_chats(owner, "oak", limit=9)).data
+    (by_older,) = (await store.search_chats(owner, "beech", limit=9)).data
+    await store.update_chat(owner, chat.id, {"title": "Oaks"})
+    (by_title,) = (await store.search_chats(owner, "oak", limit=9)).data
+
+    assert by_text.message == newer.user_message
+    assert by_older.message == await store.get_message(owner, chat.id, run.assistant_message_id)
+    assert (by_title.chat.title, by_title.message) == ("Oaks", None)
 
 
 async def test_a_search_is_literal(store: Store, owner: str) -> None:
     await store.create_chat(owner, a_chat(title="100% sure_thing"))
     await store.create_chat(owner, a_chat(title='a "quoted" \\ thing\0'))
 
-    assert await titles(store, owner, query="%") == ["100% sure_thing"]
-    assert await titles(store, owner, query="e_t") == ["100% sure_thing"]
-    assert await titles(store, owner, query="1_0") == []
-    assert await titles(store, owner, query='"QUOTED" \\') == ['a "quoted" \\ thing\0']
-    assert await titles(store, owner, query="g\0") == ['a "quoted" \\ thing\0']
-    assert await titles(store, owner, query="created_at") == []
+    assert await found(store, owner, "%") == ["100% sure_thing"]
+    assert await found(store, owner, "e_t") == ["100% sure_thing"]
+    assert await found(store, owner, "1_0") == []
+    assert await found(store, owner, '"QUOTED" \\') == ['a "quoted" \\ thing\0']
+    assert await found(store, owner, "g\0") == ['a "quoted" \\ thing\0']
+    assert await found(store, owner, "created_at") == []
 
 
 async def test_a_search_pages_like_a_list(store: Store, owner: str) -> None:
@@ -200,8 +221,8 @@ async def test_a_search_pages_like_a_list(store: Store, owner: str) -> None:
 
     seen, after = [], None
     while True:
-        page = await store.list_chats(owner, limit=2, query="TREE", after=after)
-        seen += [chat.title for chat in page.data]
+        page = await store.search_chats(owner, "TREE", limit=2, after=after)
+        seen += [one.chat.title for one in page.data]
         if (after := page.next) is None:
             break
 

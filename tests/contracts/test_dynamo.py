@@ -353,7 +353,7 @@ async def test_a_search_looks_into_a_bounded_number_of_chats_a_page(
 
     pages, after = [], None
     while True:
-        page = await store.list_chats(owner, limit=5, query="tree", after=after)
+        page = await store.search_chats(owner, "tree", limit=5, after=after)
         pages.append(len(page.data))
         if (after := page.next) is None:
             break

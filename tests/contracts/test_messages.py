@@ -228,7 +228,7 @@ async def test_feedback_is_not_what_a_search_finds(store: Store, owner: str) -> 
 
     await store.put_feedback(owner, chat.id, run.assistant_message_id, told)
 
-    assert (await store.list_chats(owner, limit=9, query="xylophone")).data == ()
+    assert (await store.search_chats(owner, "xylophone", limit=9)).data == ()
 
 
 async def test_feedback_needs_a_message_of_the_owners_own(store: Store, owner: str) -> None:
