@@ -21,7 +21,20 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions import __version__
-from functions.api import chats, embeddings, exports, health, knowledge, me, memories, nodes, openai, runs, usage
+from functions.api import (
+    chats,
+    embeddings,
+    exports,
+    health,
+    knowledge,
+    me,
+    memories,
+    nodes,
+    openai,
+    runs,
+    templates,
+    usage,
+)
 from functions.api.sse import DIRECT_SEND
 from functions.chat.messages import new_id
 from functions.errors import (
@@ -105,6 +118,7 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
         runs,
         me,
         memories,
+        templates,
         knowledge,
         usage,
         nodes,

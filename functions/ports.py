@@ -29,6 +29,7 @@ from functions.chat.messages import (
     Sighting,
     Struct,
     Summary,
+    Template,
 )
 
 
@@ -230,6 +231,19 @@ class MemoryStore(Protocol):
 
     async def set_remembered(self, owner: str, chat_id: str, until_ms: int) -> None:
         """Never goes back; quietly nothing when the chat is gone."""
+
+
+class TemplateStore(Protocol):
+    """The texts that each owner begins messages with. Apart from the profile, which is read for every prompt."""
+
+    async def list_templates(self, owner: str) -> tuple[Template, ...]:
+        """All of them, by id (oldest first)."""
+
+    async def put_template(self, owner: str, template: Template) -> None:
+        """Insert or replace; of two racing writers the last one wins, whole."""
+
+    async def delete_template(self, owner: str, template_id: str) -> bool:
+        """Whether there was one."""
 
 
 class RetentionStore(Protocol):

@@ -51,6 +51,7 @@ from functions.ports import (
     NodeRegistry,
     RetentionStore,
     SummaryStore,
+    TemplateStore,
     VectorStore,
 )
 from functions.settings import BEAT_SECONDS, CHECKPOINT_SECONDS, Settings
@@ -62,6 +63,7 @@ class Store(
     MemoryStore,
     RetentionStore,
     SummaryStore,
+    TemplateStore,
     VectorStore,
     Counter,
     JobQueue,

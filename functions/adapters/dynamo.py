@@ -28,6 +28,7 @@ from functions.adapters import dynamo_nodes as nodes
 from functions.adapters import dynamo_retention as retention
 from functions.adapters import dynamo_runs as runs
 from functions.adapters import dynamo_summaries as summaries
+from functions.adapters import dynamo_templates as templates
 from functions.adapters import dynamo_vectors as vectors
 from functions.adapters.dynamo_calls import ask, no_tables
 from functions.adapters.dynamo_models import THREADS, Tables, bind
@@ -49,6 +50,7 @@ from functions.chat.messages import (
     Run,
     Sighting,
     Summary,
+    Template,
 )
 from functions.errors import BadInput
 from functions.ports import ContextRead, FoundChat, Hit, NewTurn
@@ -216,6 +218,16 @@ class DynamoStore:
 
     async def put_profile(self, owner: str, profile: Profile) -> None:
         await self._call(chats.put_profile, owner, profile)
+
+    # -- templates ----------------------------------------------------------------------------------------------
+    async def list_templates(self, owner: str) -> tuple[Template, ...]:
+        return await self._call(templates.list_templates, owner)
+
+    async def put_template(self, owner: str, template: Template) -> None:
+        await self._call(templates.put_template, owner, template)
+
+    async def delete_template(self, owner: str, template_id: str) -> bool:
+        return await self._call(templates.delete_template, owner, template_id)
 
     # -- memories -----------------------------------------------------------------------------------------------
     async def list_memories(self, owner: str) -> tuple[Memory, ...]:

@@ -279,6 +279,10 @@ def memory_sk(memory_id: str) -> str:
     return f"N#{safe(memory_id)}"
 
 
+def template_sk(template_id: str) -> str:
+    return f"Y#{safe(template_id)}"
+
+
 def collection_sk(collection_id: str) -> str:
     return f"K#{safe(collection_id)}"
 

@@ -194,6 +194,7 @@ _KINDS = {
     "C": "chats",
     "M": "messages",
     "N": "memories",
+    "Y": "templates",
     "E": "events",
     "I": "turn_keys",
     "P": "profiles",

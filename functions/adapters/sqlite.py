@@ -28,6 +28,7 @@ from functions.adapters import sqlite_nodes as nodes
 from functions.adapters import sqlite_retention as retention
 from functions.adapters import sqlite_runs as runs
 from functions.adapters import sqlite_summaries as summaries
+from functions.adapters import sqlite_templates as templates
 from functions.adapters import sqlite_vectors as vectors
 from functions.adapters.matrices import Matrices
 from functions.adapters.rules import SIGHTING_KEPT_MS
@@ -51,6 +52,7 @@ from functions.chat.messages import (
     Run,
     Sighting,
     Summary,
+    Template,
 )
 from functions.errors import StoreUnavailable
 from functions.ports import ContextRead, FoundChat, Hit, NewTurn
@@ -234,6 +236,16 @@ class SqliteStore:
 
     async def put_profile(self, owner: str, profile: Profile) -> None:
         await self._write(chats.put_profile, owner, profile)
+
+    # -- templates ----------------------------------------------------------------------------------------------
+    async def list_templates(self, owner: str) -> tuple[Template, ...]:
+        return await self._read(templates.list_templates, owner)
+
+    async def put_template(self, owner: str, template: Template) -> None:
+        await self._write(templates.put_template, owner, template)
+
+    async def delete_template(self, owner: str, template_id: str) -> bool:
+        return await self._write(templates.delete_template, owner, template_id)
 
     # -- memories -----------------------------------------------------------------------------------------------
     async def list_memories(self, owner: str) -> tuple[Memory, ...]:

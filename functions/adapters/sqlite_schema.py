@@ -131,6 +131,10 @@ MIGRATIONS = (
     CREATE TABLE erasures (who TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) WITHOUT ROWID;
     """,
     "ALTER TABLE chats ADD COLUMN edition INTEGER NOT NULL DEFAULT 0",
+    """
+    CREATE TABLE templates (
+        owner TEXT NOT NULL, id TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (owner, id)) WITHOUT ROWID;
+    """,
 )
 
 

@@ -36,12 +36,19 @@ async def export_chat(
 
 @router.get("/export", response_model=None)
 async def export_all(who: CurrentPrincipal, services: CurrentServices) -> Response:
-    """Every chat with all its messages, archived ones too, the profile, and what is remembered; one chat at a time is
-    read into the process."""
+    """Every chat with all its messages, archived ones too, the profile, what is remembered, and the templates; one
+    chat at a time is read into the process."""
     # Asked before the first byte: a store that is away answers with a status, not with half a document.
     profile = await services.store.get_profile(who.owner)
     memories = await services.store.list_memories(who.owner)
-    head = {"format": "parley.export.v1", "exported_at": utc_now(), "profile": profile, "memories": memories}
+    templates = await services.store.list_templates(who.owner)
+    head = {
+        "format": "parley.export.v1",
+        "exported_at": utc_now(),
+        "profile": profile,
+        "memories": memories,
+        "templates": templates,
+    }
     return StreamingResponse(
         _document(services.store, who.owner, head),
         media_type="application/json",

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from functions.settings import MEMORY_CHARS, MESSAGE_BYTES, SYSTEM_PROMPT_BYTES
+from functions.settings import MEMORY_CHARS, MESSAGE_BYTES, SYSTEM_PROMPT_BYTES, TEMPLATE_BYTES
 
 
 class Body(BaseModel):
@@ -55,5 +55,7 @@ ShortQuestion = Annotated[str, _at_most(1024, "question"), AfterValidator(_not_b
 MemoryText = Annotated[
     str, Field(max_length=MEMORY_CHARS), _at_most(4 * MEMORY_CHARS, "memory"), AfterValidator(_not_blank)
 ]
+TemplateName = Annotated[str, _at_most(200, "name"), AfterValidator(_not_blank)]
+TemplateText = Annotated[str, _at_most(TEMPLATE_BYTES, "template"), AfterValidator(_not_blank)]
 Comment = Annotated[str, _at_most(4096, "comment")]
 StopText = Annotated[str, _at_most(1024, "stop sequence"), AfterValidator(_not_blank)]

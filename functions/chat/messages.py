@@ -420,6 +420,15 @@ class Profile(Struct, frozen=True, kw_only=True):
     joined: tuple[str, ...] = ()  # others' collections that the answers may lean on
 
 
+class Template(Struct, frozen=True, kw_only=True):
+    """A text that one user begins messages with. `{{name}}` in it is a gap to be filled."""
+
+    id: str
+    name: str
+    text: str
+    updated_at: datetime
+
+
 MemoryKind = Literal["fact", "preference", "instruction"]
 
 

@@ -20,6 +20,7 @@ from tests.contracts.makers import (
     a_document,
     a_memory,
     a_summary,
+    a_template,
     a_turn,
     a_use,
     at,
@@ -47,6 +48,7 @@ async def fill(store: Store, owner: str) -> Run:
     await store.put_job(f"remember {owner}", RememberJob(owner=owner, chat_id=chat.id, run_id=run.id), at_ms=10**15)
     await store.put_profile(owner, Profile(custom_instructions=secret))
     await store.put_memory(owner, a_memory(secret, chat_id=chat.id))
+    await store.put_template(owner, a_template(text=secret))
     await store.put_vectors(owner, "memory", [("one", [1.0, 2.0], {"text": secret})])
     held = {"owner": owner, "chat": chat.id}  # as an answer that a house shares
     await store.put_vectors("=house", "answers", [(next_id(), [1.0, 2.0], held)])

@@ -21,6 +21,7 @@ from functions.chat.messages import (
     Sighting,
     Stopped,
     Summary,
+    Template,
     new_id,
 )
 from functions.ports import (
@@ -34,6 +35,7 @@ from functions.ports import (
     NodeRegistry,
     RetentionStore,
     SummaryStore,
+    TemplateStore,
     VectorStore,
 )
 
@@ -56,6 +58,7 @@ class Store(
     MemoryStore,
     RetentionStore,
     SummaryStore,
+    TemplateStore,
     VectorStore,
     Counter,
     JobQueue,
@@ -89,6 +92,10 @@ def a_message(chat_id: str, parent_id: str | None = None, **changes: Any) -> Mes
 
 def a_memory(text: str = "I live in Zürich.", **changes: Any) -> Memory:
     return Memory(**({"id": next_id(), "text": text, "created_at": T0, "updated_at": T0} | changes))
+
+
+def a_template(**changes: Any) -> Template:
+    return Template(**({"id": next_id(), "name": "Letter", "text": "Dear {{name}},", "updated_at": T0} | changes))
 
 
 def started(run: Run) -> LoggedEvent:

@@ -14,7 +14,7 @@ from functions.errors import Fenced, NotFound
 from tests.contracts.belongings import SQLITE_HOUSE, fill, more, rows, tables
 from tests.contracts.makers import Store, a_turn, a_use, claimed, ended, the_answer, the_end
 
-EVERYTHING = {"chats": 4, "messages": 3, "memories": 1, "vectors": 1, "shared_vectors": 1, "ledger": 1}
+EVERYTHING = {"chats": 4, "messages": 3, "memories": 1, "templates": 1, "vectors": 1, "shared_vectors": 1, "ledger": 1}
 
 
 def now_ms() -> int:
