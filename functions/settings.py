@@ -174,6 +174,19 @@ class ClientSettings(BaseSettings):
     guard_key: str = Field(default="", repr=False)  # the bearer key of `parley eval --guard`
 
 
+class LambdaSettings(BaseSettings):
+    """What only the Lambda functions of infra/template.yaml need to know: where they are."""
+
+    model_config = SettingsConfigDict(env_prefix="PARLEY_", frozen=True, extra="ignore")
+
+    # names of parameters in Parameter Store: JSON objects of further settings, the second one encrypted; a policy
+    settings_parameter: str = ""
+    secret_parameter: str = ""
+    policy_parameter: str = ""
+    runs_queue_url: str = ""  # of the queue that keeps the order of each chat
+    later_queue_url: str = ""  # of the one that can wait
+
+
 def has_display() -> bool:
     """Whether a browser could open a window here."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,4 +1,4 @@
-"""The DynamoDB API as a real process on loopback, for tests.
+"""AWS's APIs as a real process on loopback, for tests: DynamoDB's alone, or all that a stack needs.
 
     with ministack(folder) as url:  # http://127.0.0.1:PORT
 
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -20,17 +20,18 @@ START_SECONDS = 30.0  # imports take a second of CPU; a busy machine has been se
 
 
 @contextmanager
-def ministack(folder: Path) -> Iterator[str]:
-    """Its files and its log go to `folder`."""
+def ministack(folder: Path, services: str = "dynamodb", more: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Its files and its log go to `folder`; without `services` it has all it knows. `more`: of its environment."""
     port = _free_port()
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     environment = kept | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
-        "SERVICES": "dynamodb",
+        "SERVICES": services,
         "LOG_LEVEL": "WARNING",
         "TMPDIR": str(folder),
         "S3_DATA_DIR": str(folder / "s3"),
+        **(more or {}),
     }
     with (folder / "ministack.log").open("wb") as log:
         process = subprocess.Popen(

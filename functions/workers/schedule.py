@@ -1,38 +1,39 @@
-"""The nightly job as a Lambda function, for EventBridge Scheduler: `functions.workers.schedule.handler`.
+"""The clock as a Lambda function, for EventBridge Scheduler: `functions.workers.schedule.handler`.
 
-The same `nightly.summarise_chats` as Modal's Cron. The event says nothing that matters: the time has come.
+The schedule's input says what it is time for: `{"do": "night"}` for the same `nightly.summarise_chats` as Modal's Cron,
+`{"do": "sweep"}` for what no bell was heard of, and for what is overdue.
 """
 
-import asyncio
-from typing import Any, Protocol
+from typing import Any, Literal
 
-from functions import telemetry
-from functions.inference.nodes import Node, nodes_from
-from functions.inference.pricing import usd_per_second
-from functions.services import open_services
-from functions.settings import Settings
+import msgspec
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from functions.services import Services
+from functions.telemetry import log
+from functions.workers.embedded import sweep
+from functions.workers.lambda_host import SPARE_SECONDS, Warm
 from functions.workers.nightly import summarise_chats
 
-SPARE_SECONDS = 15.0  # to give back what is under way, before Lambda ends the process
+logger = Logger(service="parley")
+warm = Warm()
 
 
-class Context(Protocol):
-    """As much of Lambda's context as is used."""
-
-    def get_remaining_time_in_millis(self) -> int: ...
+class Time(msgspec.Struct, frozen=True):
+    do: Literal["night", "sweep"] = "night"
 
 
-def handler(event: dict[str, Any], context: Context) -> dict[str, int]:
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """Returns how many jobs were taken."""
-    telemetry.configure()
-    telemetry.log("night.began", source=event.get("source"), at=event.get("time"))
-    return {"jobs": asyncio.run(_work(context.get_remaining_time_in_millis() / 1000 - SPARE_SECONDS))}
+    time = msgspec.convert(event, Time)
+    within_s = context.get_remaining_time_in_millis() / 1000 - SPARE_SECONDS
+    log("clock.struck", do=time.do)
 
-
-async def _work(within_s: float) -> int:
-    settings = Settings()
-    nodes = nodes_from(settings.nodes, usd_per_second)
-    if settings.model_url:
-        nodes.insert(0, Node(settings.model_url, api_key=settings.model_api_key, headers=settings.model_headers))
-    async with open_services(settings, nodes) as services:
+    async def work(services: Services) -> int:
+        if time.do == "sweep":
+            return await sweep(services, within_s=within_s)
         return await summarise_chats(services, within_s=within_s)
+
+    return {"jobs": warm.run(work)}
