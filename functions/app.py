@@ -32,6 +32,7 @@ from functions.api import (
     nodes,
     openai,
     runs,
+    shares,
     templates,
     usage,
 )
@@ -76,11 +77,13 @@ STATUS: dict[type[ParleyError], tuple[int, str]] = {
 }
 NO_RETRY_HELPS = ("insufficient_quota", "message_exists", "gave_up", "internal")
 
-# Scripts, styles and connections from here only, nothing inline, no HTML sinks for scripts to abuse.
+# Scripts, styles and connections from here only, nothing inline, no HTML sinks for scripts to abuse but the one that
+# registers the service worker. Pictures: a header cannot be widened, so it lets them come by TLS, and the client's
+# `early.js` narrows it, before anything is drawn, to our own and the hosts that this reader has allowed.
 CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob: https:; font-src 'self'; "
     "connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types sw"
 )
 SECURITY_HEADERS = [
     (b"content-security-policy", CSP.encode()),
@@ -117,6 +120,7 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
         embeddings,
         runs,
         me,
+        shares,
         memories,
         templates,
         knowledge,

@@ -1,10 +1,24 @@
-// Runs before the first paint, so that a chosen theme never flashes the other one.
+// Runs before the first paint, so that a chosen theme never flashes the other one; and before any picture could load.
 (function () {
-  try {
-    var saved = JSON.parse(localStorage.getItem('parley.settings') || '{}');
-    if (saved.theme === 'light' || saved.theme === 'dark') document.documentElement.dataset.theme = saved.theme;
-    if (saved.lang) document.documentElement.lang = saved.lang === 'zh' ? 'zh-Hans' : 'en';
-  } catch (e) {
-    // Storage may be closed to us; the system's theme is a fine default.
-  }
+  var read = function (key, fallback) {
+    try {
+      return JSON.parse(localStorage.getItem('parley.' + key)) || fallback;
+    } catch (e) {
+      return fallback; // Storage may be closed to us, or forged.
+    }
+  };
+  var root = document.documentElement;
+  var saved = read('settings', {});
+  if (saved.theme === 'light' || saved.theme === 'dark') root.dataset.theme = saved.theme;
+  if (saved.lang) root.lang = saved.lang === 'zh' ? 'zh-Hans' : 'en';
+
+  // The server's policy lets pictures come from any host by TLS; this one lets them come from those that the reader chose.
+  var chosen = read('pictures', []);
+  var hosts = (Array.isArray(chosen) ? chosen : []).filter(function (host) {
+    return typeof host === 'string' && /^[a-z0-9-]+(\.[a-z0-9-]+)+$/.test(host);
+  });
+  var policy = document.createElement('meta');
+  policy.httpEquiv = 'Content-Security-Policy';
+  policy.content = ["img-src 'self' data: blob:"].concat(hosts.map(function (host) { return 'https://' + host; })).join(' ');
+  document.head.append(policy);
 })();

@@ -4,9 +4,10 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
-// kB of gzipped JavaScript: of the first page, of all that reading and writing chats may load, and of all the pages
-// that are opened from a menu.
-const LIMITS = { entry: 60, chat: 190, pages: 40 };
+// kB of gzipped JavaScript: of the first page, of all that reading and writing chats may load, of all the pages that are
+// opened from a menu, and of the languages that are coloured only where one of them is written.
+const LIMITS = { entry: 60, chat: 190, pages: 40, languages: 20 };
+const LANGUAGES = /^(?:cpp|csharp|dockerfile|ini|kotlin|makefile|php|r|ruby|swift)-/;
 const PAGES = /^(?:Usage|Passage|[Kk]nowledge|Memory|Summary|Farewell|Tuning|Archive)-/;
 
 const dist = new URL('../dist/', import.meta.url).pathname;
@@ -21,8 +22,9 @@ const scripts = files.filter(({ name }) => name.endsWith('.js'));
 const sum = (list) => list.reduce((total, { kB }) => total + kB, 0);
 const size = {
   entry: sum(scripts.filter(({ isEntry }) => isEntry)),
-  chat: sum(scripts.filter(({ name }) => !PAGES.test(name))),
+  chat: sum(scripts.filter(({ name }) => !PAGES.test(name) && !LANGUAGES.test(name))),
   pages: sum(scripts.filter(({ name }) => PAGES.test(name))),
+  languages: sum(scripts.filter(({ name }) => LANGUAGES.test(name))),
 };
 
 for (const { name, kB, isEntry } of files) console.log(`${kB.toFixed(1).padStart(7)} kB gz  ${isEntry ? 'at once' : 'lazily '}  ${name}`);

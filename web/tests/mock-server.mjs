@@ -14,9 +14,9 @@ import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; " +
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob: https:; font-src 'self'; " +
   "connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; " +
-  "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+  "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types sw";
 
 const DIST = fileURLToPath(new URL('../dist/', import.meta.url));
 const TYPES = {
@@ -42,6 +42,17 @@ const CHINESE =
   '我可以：\n\n1. 回答问题，并说明理由\n2. 写代码，例如 `print("你好")`\n3. 讲一个短故事\n\n' +
   '| 项目 | 说明 |\n|---|---|\n| 隐私 | 内容只留在你的服务器上 |\n| 费用 | 空闲时为零 |\n\n想从哪里开始？';
 
+const CODE = Array.from({ length: 10_000 }, (_, n) => `value_${n} = compute(${n}, "a word")  # line ${n + 1}`).join('\n');
+
+const MARKS =
+  'The tide follows the moon[^moon], and the moon follows nobody[^2]. A picture: ![The bay](https://pictures.example/bay.png).\n\n' +
+  '- [x] Read the tables\n- [ ] Build the second lamp\n\n' +
+  'القمر يدور حول الأرض في سبعة وعشرين يومًا، ويسمى ذلك `orbit` في البرنامج.\n\n- البند الأول\n- البند الثاني\n\n' +
+  '| Port | High water | Low water | Height in metres above the local datum | Remarks of the harbour master | Source | Checked by |\n|---|---|---|--:|---|---|---|\n' +
+  '| Brest | 04:12 | 10:31 | 6.85 | Mind_the_very_long_name_of_the_northern_breakwater_light_at_night | Almanac | Ada |\n\n' +
+  'See https://example.com/a/very/long/address/that/goes/on/and/on/without/any/break/0123456789abcdef0123456789abcdef and Donaudampfschifffahrtsgesellschaftskapitänskajütenschlüssel.\n\n' +
+  '[^moon]: Newton, *Principia*, book III, proposition 24.\n[^2]: That is not quite true:\n    it follows the sun as well.\n';
+
 /** [a word in the message, the answer, how it comes]. The first that fits. */
 const SCENES = [
   ['slow', STORY.repeat(4), { every: 60 }],
@@ -58,6 +69,8 @@ const SCENES = [
   ['beats', STORY, { every: 250, piece: 40 }],
   ['flood', LONG.repeat(3), { every: 4, piece: 16 }],
   ['long', LONG, { every: 8, piece: 14 }],
+  ['endless', 'Here it is:\n\n```python\n' + CODE + '\n```\n\nThat is all of it.', { every: 4, piece: 1_600 }],
+  ['marks', MARKS, { piece: 9 }],
   ['unsafe', '[click](javascript:alert(1)) <img src=x onerror=alert(1)> [bank.example](https://evil.example/login)', {}],
   ['你好', CHINESE, { piece: 3 }],
   ['中文', CHINESE, { piece: 3 }],

@@ -4,31 +4,21 @@
  * highlight.js lets its output be collected by another emitter than its HTML one; ours keeps (class, text) pairs.
  */
 
-import type { Emitter, HLJSOptions } from 'highlight.js';
+import type { Emitter, HLJSOptions, LanguageFn } from 'highlight.js';
 import hljs from 'highlight.js/lib/core';
 import bash from 'highlight.js/lib/languages/bash';
 import c from 'highlight.js/lib/languages/c';
-import cpp from 'highlight.js/lib/languages/cpp';
-import csharp from 'highlight.js/lib/languages/csharp';
 import css from 'highlight.js/lib/languages/css';
 import diff from 'highlight.js/lib/languages/diff';
-import dockerfile from 'highlight.js/lib/languages/dockerfile';
 import go from 'highlight.js/lib/languages/go';
-import ini from 'highlight.js/lib/languages/ini';
 import java from 'highlight.js/lib/languages/java';
 import javascript from 'highlight.js/lib/languages/javascript';
 import json from 'highlight.js/lib/languages/json';
-import kotlin from 'highlight.js/lib/languages/kotlin';
-import makefile from 'highlight.js/lib/languages/makefile';
 import markdown from 'highlight.js/lib/languages/markdown';
-import php from 'highlight.js/lib/languages/php';
 import python from 'highlight.js/lib/languages/python';
-import r from 'highlight.js/lib/languages/r';
-import ruby from 'highlight.js/lib/languages/ruby';
 import rust from 'highlight.js/lib/languages/rust';
 import shell from 'highlight.js/lib/languages/shell';
 import sql from 'highlight.js/lib/languages/sql';
-import swift from 'highlight.js/lib/languages/swift';
 import typescript from 'highlight.js/lib/languages/typescript';
 import xml from 'highlight.js/lib/languages/xml';
 import yaml from 'highlight.js/lib/languages/yaml';
@@ -84,16 +74,52 @@ class Pieces implements Emitter {
   }
 }
 
-const languages = {
-  bash, c, cpp, csharp, css, diff, dockerfile, go, ini, java, javascript, json, kotlin, makefile, markdown, php,
-  python, r, ruby, rust, shell, sql, swift, typescript, xml, yaml,
-};
+const languages = { bash, c, css, diff, go, java, javascript, json, markdown, python, rust, shell, sql, typescript, xml, yaml };
 for (const [name, language] of Object.entries(languages)) hljs.registerLanguage(name, language);
+
+/** Languages that are seldom asked for: each comes by itself, when an answer is written in it. */
+const rare: Readonly<Record<string, { aliases: string; load: () => Promise<{ default: LanguageFn }> }>> = {
+  cpp: { aliases: 'cc c++ h++ hpp hh hxx cxx', load: () => import('highlight.js/lib/languages/cpp') },
+  csharp: { aliases: 'cs c#', load: () => import('highlight.js/lib/languages/csharp') },
+  dockerfile: { aliases: 'docker', load: () => import('highlight.js/lib/languages/dockerfile') },
+  ini: { aliases: 'toml', load: () => import('highlight.js/lib/languages/ini') },
+  kotlin: { aliases: 'kt kts', load: () => import('highlight.js/lib/languages/kotlin') },
+  makefile: { aliases: 'mk mak make', load: () => import('highlight.js/lib/languages/makefile') },
+  php: { aliases: '', load: () => import('highlight.js/lib/languages/php') },
+  r: { aliases: '', load: () => import('highlight.js/lib/languages/r') },
+  ruby: { aliases: 'rb gemspec podspec thor irb', load: () => import('highlight.js/lib/languages/ruby') },
+  swift: { aliases: '', load: () => import('highlight.js/lib/languages/swift') },
+};
+const rareName = (lang: string): string | undefined =>
+  Object.hasOwn(rare, lang) ? lang : Object.keys(rare).find((name) => rare[name]!.aliases.split(' ').includes(lang));
+
+/** One that did not come is not asked for again before the page is loaded anew. */
+const asked = new Map<string, Promise<boolean>>();
+
+function need(name: string): Promise<boolean> {
+  const coming =
+    asked.get(name) ??
+    rare[name]!.load().then(
+      (module) => (hljs.registerLanguage(name, module.default), true),
+      () => false,
+    );
+  asked.set(name, coming);
+  return coming;
+}
+
 hljs.configure({ __emitter: Pieces } as unknown as Partial<HLJSOptions>); // the option takes any class with this interface
 
-/** Null when the language is not known: the text is then shown without colours. */
-export function highlight(text: string, lang: string): Piece[] | null {
-  if (lang === '' || !hljs.getLanguage(lang)) return null;
+/**
+ * Null when the language is not known, or not here yet: the text is then shown without colours. `came` is called when
+ * it is worth asking again.
+ */
+export function highlight(text: string, lang: string, came?: () => void): Piece[] | null {
+  if (lang === '') return null;
+  if (!hljs.getLanguage(lang)) {
+    const name = rareName(lang);
+    if (name && came) void need(name).then((isHere) => isHere && came());
+    return null;
+  }
   const { _emitter } = hljs.highlight(text, { language: lang, ignoreIllegals: true });
   return (_emitter as Pieces).pieces;
 }

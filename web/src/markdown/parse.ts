@@ -9,14 +9,21 @@
 import { Marked, type Token, type TokenizerAndRendererExtension, type Tokens } from 'marked';
 import remend from 'remend';
 import { decoded } from './entities';
-import { box, joined, type Box, type Spec, type Tag } from './spec';
+import { footnote, footnoteMark, Notes, type NoteToken } from './footnotes';
+import { box, joined, type Box, type Code, type Spec, type Tag } from './spec';
 
 export interface Labels {
   image: (alt: string) => string;
+  showImages: (host: string) => string;
+  footnotes: string;
+  footnote: (number: number) => string;
+  footnoteBack: (number: number) => string;
   table: string;
   taskDone: string;
   taskOpen: string;
   citation: (index: number) => string;
+  /** Whether the reader has allowed pictures from there. */
+  maySee: (url: URL) => boolean;
 }
 
 // ---------------------------------------------------------------- grammar
@@ -90,7 +97,7 @@ const formula = (raw: string, tex: string, display: boolean, closed: boolean): M
   closed,
 });
 
-const marked = new Marked({ gfm: true, breaks: false }, { extensions: [blockMath, inlineMath, citation] });
+const marked = new Marked({ gfm: true, breaks: false }, { extensions: [blockMath, inlineMath, citation, footnote, footnoteMark] });
 
 function lex(source: string, passages: ReadonlySet<number>, mayGrow: boolean): Token[] {
   growing = mayGrow;
@@ -111,6 +118,8 @@ export class Growing {
   private from = 0;
   private source = '';
   private level = 2;
+  private notes = new Notes();
+  private fence: OpenFence | null = null;
 
   /** `passages` gives the numbers that the answer may cite; they do not change once it has text. */
   constructor(
@@ -122,13 +131,15 @@ export class Growing {
   update(source: string): Spec[] {
     if (!source.startsWith(this.source)) this.reset();
     this.source = source;
+    const code = this.fence?.grown(source);
+    if (code) return [...this.closed, code, ...new Writer(this.labels, this.level, this.notes.copy()).footnotes()];
 
     let tokens = lex(source.slice(this.from), this.passages(), true);
     let last = tokens.length - 1;
     while (last > 0 && tokens[last]!.type === 'space') last--;
     if (last > 0) {
       const done = tokens.slice(0, last);
-      const writer = new Writer(this.labels, this.level);
+      const writer = new Writer(this.labels, this.level, this.notes);
       this.closed.push(...writer.blocks(done));
       this.level = writer.level;
       this.from += done.reduce((sum, token) => sum + token.raw.length, 0);
@@ -140,7 +151,11 @@ export class Growing {
   /** The specs of the whole text, parsed as one piece: late link definitions reach back to earlier text. */
   finish(source: string): Spec[] {
     this.reset();
-    return new Writer(this.labels, 2).blocks(lex(source, this.passages(), false));
+    const tokens = lex(source, this.passages(), false);
+    // A mark without its note is text; while an answer grows, the note may still come.
+    const defined = tokens.flatMap((token) => (token.type === 'footnote' ? [(token as unknown as NoteToken).id] : []));
+    const writer = new Writer(this.labels, 2, new Notes(new Set(defined)));
+    return [...writer.blocks(tokens), ...writer.footnotes()];
   }
 
   private reset(): void {
@@ -148,20 +163,58 @@ export class Growing {
     this.from = 0;
     this.source = '';
     this.level = 2;
+    this.notes = new Notes();
+    this.fence = null;
   }
 
   private open(tokens: Token[]): Spec[] {
     const first = tokens[0];
-    if (!first) return [];
+    if (!first) return new Writer(this.labels, this.level, this.notes.copy()).footnotes();
+    this.fence = tokens.length === 1 ? openFence(first, this.from) : null;
     const isVerbatim = first.type === 'code' || (first.type === 'formula' && !(first as unknown as MathToken).closed);
     if (!isVerbatim) {
       const raw = this.source.slice(this.from);
       const shown = heal(this.passages().size > 0 ? raw.replace(OPEN_CITATION, '') : raw);
       if (shown !== raw) tokens = lex(shown, this.passages(), true);
     }
-    return new Writer(this.labels, this.level, true).blocks(tokens);
+    // On a copy: half a block may count notes that the whole one does not have.
+    const writer = new Writer(this.labels, this.level, this.notes.copy(), true);
+    return [...writer.blocks(tokens), ...writer.footnotes()];
   }
 }
+
+/**
+ * A code block that is being written: until its closing fence comes, all there is to do is to take more text. So a
+ * block of ten thousand lines costs no more per update than a short one.
+ */
+class OpenFence {
+  constructor(
+    private readonly lang: string,
+    private readonly from: number,
+    private readonly end: RegExp,
+    private seen = from,
+  ) {}
+
+  /** Null when the block has ended, or may have. */
+  grown(source: string): Code | null {
+    const lines = source.slice(source.lastIndexOf('\n', this.seen - 1) + 1);
+    this.seen = source.length;
+    if (this.end.test(lines)) return null;
+    const isLineOpen = source.endsWith('\n');
+    return { kind: 'code', lang: this.lang, text: source.slice(this.from, isLineOpen ? -1 : undefined), closed: false };
+  }
+}
+
+function openFence(token: Token, from: number): OpenFence | null {
+  const head = token.type === 'code' ? /^(`{3,}|~{3,})[^\n]*\n/.exec(token.raw) : null;
+  if (!head || isFenceClosed(token.raw)) return null;
+  const fence = head[1]!;
+  // A carriage return is a line end to the lexer, so it has to look at the text.
+  const end = new RegExp(`^ {0,3}\\${fence[0]}{${fence.length},}|\\r`, 'm');
+  return new OpenFence(langOf(token as Tokens.Code), from + head[0].length, end);
+}
+
+const langOf = (token: Tokens.Code): string => (/^[^\s{,:]+/.exec(token.lang ?? '')?.[0] ?? '').toLowerCase();
 
 /**
  * Closes what is half typed and holds back what cannot be read yet: a bullet without text would flash as a heading
@@ -171,7 +224,9 @@ export function heal(raw: string): string {
   const held = withoutTableHead(raw)
     .replace(/(^|\n)[ \t]*(?:[-*+>]|#{1,6}|\d{1,9}[.)]?|`{1,2}|~{1,2}|=+|-{2,}|\*{2,}|_{1,})[ \t]*$/, '$1')
     .replace(/\\\((?:(?!\\\))[\s\S]){0,400}$/, '')
-    .replace(/(^|[^$\\\w])\$(?![\s$\d])[^$\n]{0,160}$/, '$1');
+    .replace(/(^|[^$\\\w])\$(?![\s$\d])[^$\n]{0,160}$/, '$1')
+    // A footnote's mark, and its number before the note itself has come.
+    .replace(/(?:(^|\n) {0,3}\[(?:\^[^\]\s]{0,40}\]?:?)?|\[\^[^\]\s]{0,40})[ \t]*$/, '$1');
   return remend(held, { katex: false, linkMode: 'text-only', comparisonOperators: false, singleTilde: false });
 }
 
@@ -208,6 +263,7 @@ class Writer {
     private readonly labels: Labels,
     /** The last heading's level: a message starts below its own h2, and a level is never skipped. */
     public level: number,
+    private readonly notes: Notes,
     private readonly isOpen = false,
   ) {}
 
@@ -215,9 +271,33 @@ class Writer {
     const out: Spec[] = [];
     for (const token of tokens) {
       const spec = this.block(token as Tokens.Generic);
-      if (spec !== null) out.push(spec);
+      // Each block has its own direction: an answer in Arabic may quote English, and the other way round.
+      if (spec !== null) out.push(typeof spec === 'object' && spec.kind === 'box' ? { ...spec, attrs: { ...spec.attrs, dir: 'auto' } } : spec);
     }
     return out;
+  }
+
+  /** The notes at the end: those that were named, in that order, then any that nothing refers to. */
+  footnotes(): Spec[] {
+    const items: Spec[] = [];
+    for (const [number, tokens] of this.notes.all()) {
+      const back = box('button', ['↩'], {
+        type: 'button',
+        class: 'note-back',
+        'data-note-back': String(number),
+        'aria-label': this.labels.footnoteBack(number),
+      });
+      const isMarked = this.notes.isMarked(number);
+      const kids = tokens.flatMap((token) => (token.type === 'paragraph' ? this.inline((token as Tokens.Paragraph).tokens) : this.inner([token])));
+      items.push(box('li', joined(isMarked ? [...kids, ' ', back] : kids), { 'data-note-text': String(number), tabindex: '-1' }));
+    }
+    if (items.length === 0) return [];
+    return [box('div', [box('ol', items)], { class: 'footnotes', role: 'group', 'aria-label': this.labels.footnotes, dir: 'auto' })];
+  }
+
+  /** Blocks inside a block: they take its direction. */
+  private inner(tokens: readonly Token[]): Spec[] {
+    return tokens.map((token) => this.block(token as Tokens.Generic)).filter((spec) => spec !== null);
   }
 
   private block(token: Tokens.Generic): Spec | null {
@@ -234,16 +314,21 @@ class Writer {
       case 'text':
         return box('p', this.inline(token.tokens ?? [token as Token]));
       case 'blockquote':
-        return box('blockquote', this.blocks(token.tokens ?? []));
+        return box('blockquote', this.inner(token.tokens ?? []));
       case 'code':
         return {
           kind: 'code',
-          lang: (/^[^\s{,:]+/.exec(token.lang ?? '')?.[0] ?? '').toLowerCase(),
+          lang: langOf(token as Tokens.Code),
           text: token.text,
           closed: !this.isOpen || token.codeBlockStyle === 'indented' || isFenceClosed(token.raw),
         };
       case 'formula':
         return this.formula(token as unknown as MathToken);
+      case 'footnote': {
+        const { id, tokens } = token as unknown as NoteToken;
+        this.notes.define(id, tokens);
+        return null;
+      }
       case 'hr':
         return box('hr');
       case 'list':
@@ -325,19 +410,35 @@ class Writer {
             'aria-label': this.labels.citation(index),
           }),
         );
+      case 'footnote-mark': {
+        const number = this.notes.mark(token.id as string);
+        if (number === null) return [token.raw];
+        const label = this.labels.footnote(number);
+        return [box('sup', [box('button', [String(number)], { type: 'button', class: 'note-mark', 'data-note': String(number), 'aria-label': label })])];
+      }
       case 'link':
         return this.link(token as Tokens.Link);
-      case 'image': {
-        const url = safeUrl(token.href);
-        const label = this.labels.image(decoded(token.text));
-        // Loading a picture would tell a stranger's server who reads this answer and when.
-        return url ? anchor(url, [label], label, null) : [label];
-      }
+      case 'image':
+        return this.image(token as Tokens.Image);
       case 'html':
         return html(token.raw);
       default:
         return [token.raw ?? ''];
     }
+  }
+
+  /** Loading a picture tells a stranger's server who reads this answer and when: the reader decides, host by host. */
+  private image(token: Tokens.Image): Spec[] {
+    const url = safeUrl(token.href);
+    const alt = decoded(token.text);
+    if (!url) return [this.labels.image(alt)];
+    if (this.labels.maySee(url)) {
+      return [box('img', [], { src: url.href, alt, class: 'picture', loading: 'lazy', decoding: 'async', referrerpolicy: 'no-referrer' })];
+    }
+    const link = anchor(url, [this.labels.image(alt)], this.labels.image(alt), null);
+    if (url.protocol !== 'https:') return link;
+    const show = box('button', [this.labels.showImages(url.hostname)], { type: 'button', class: 'show-images', 'data-host': url.hostname });
+    return [...link, ' ', show];
   }
 
   private link(token: Tokens.Link): Spec[] {

@@ -47,6 +47,8 @@ export type Tag =
   | 'a'
   | 'span'
   | 'button'
+  | 'sup'
+  | 'img'
   | 'ul'
   | 'ol'
   | 'li'

@@ -2,36 +2,21 @@
 
 import { effect, signal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
-import { t } from '../lib/i18n';
 import { prefersLessMotion } from '../lib/keys';
 import { soon } from '../lib/slices';
-import type { Prose, ProseLabels } from '../markdown/prose';
+import type { Prose } from '../markdown/prose';
 import { Reveal } from '../markdown/reveal';
 import { runText } from '../store';
 import type { Citation } from '../wire';
 
 /** The parser is a quarter of all our code and nobody needs it before the first answer: it comes right after the page. */
-const parser = signal<typeof import('../markdown/prose') | null>(null);
-import('../markdown/prose').then(
+export const parser = signal<typeof import('./writer') | null>(null);
+import('./writer').then(
   (module) => (parser.value = module),
   () => {
     // Plain text is shown instead, which is what Markdown was made for.
   },
 );
-
-const labels = (): ProseLabels => {
-  const words = t.peek();
-  return {
-    image: words.image,
-    table: words.table,
-    taskDone: words.taskDone,
-    taskOpen: words.taskOpen,
-    copy: words.copy,
-    copyCode: words.copyCode,
-    plainText: words.plainText,
-    citation: words.citation,
-  };
-};
 
 const clock = {
   now: () => performance.now(),
@@ -61,7 +46,7 @@ export function Answer({ id, content, isLive, citations }: Props) {
   const module = parser.value;
   useLayoutEffect(() => {
     if (module === null) return;
-    prose.current = new module.Prose(root.current!, labels(), () => passages.current);
+    prose.current = module.writer(root.current!, () => passages.current);
     return () => (prose.current = undefined);
   }, [module]);
 

@@ -1,28 +1,18 @@
 import { Fragment } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { loadEarlier, loadThread, resend } from '../actions';
-import { copyText } from '../lib/copy';
 import { t } from '../lib/i18n';
 import { prefersLessMotion } from '../lib/keys';
 import { settings } from '../lib/settings';
 import { Stick } from '../lib/stick';
 import { watchNear } from '../markdown/paint';
 import { chat, hasEarlier, isRunning, messages, openId, path, run, runMessageId, summary, threadProblem, threadState, unsent } from '../store';
+import { parser } from './Answer';
 import * as icons from './icons';
 import { AssistantMessage, UserMessage } from './Message';
 import { Note, problemText } from './Notices';
 import { dialog, go, openPassage } from './view';
 import { Waking } from './Waking';
-
-/** The writer's buttons are plain nodes; one listener serves them all. */
-async function copyCode(event: MouseEvent): Promise<void> {
-  const button = (event.target as Element).closest<HTMLButtonElement>('button[data-copy]');
-  const code = button?.closest('figure')?.querySelector('code');
-  if (!button || !code) return;
-  const isDone = await copyText(code.textContent ?? '');
-  button.textContent = isDone ? t.peek().copied : t.peek().copyFailed;
-  setTimeout(() => (button.textContent = t.peek().copy), 1_800);
-}
 
 function openCitation(event: MouseEvent): void {
   const button = (event.target as Element).closest<HTMLButtonElement>('button[data-cite]');
@@ -66,7 +56,7 @@ export function Thread() {
         aria-label={t.value.conversation}
         onClick={(event) => {
           openCitation(event);
-          void copyCode(event);
+          parser.peek()?.pressed(event, t.peek());
         }}
       >
         <div class="column" ref={content}>

@@ -10,6 +10,10 @@ export interface Parley {
   say: (text: string) => Promise<void>;
   box: ReturnType<Page['locator']>;
   answer: ReturnType<Page['locator']>;
+  /** Hosts that this test lets the page call. */
+  mayCall: string[];
+  /** What the page has done against its policy, or thrown: a test that means to must empty it. */
+  faults: string[];
   /** Resolves when the newest answer is finished. */
   finished: () => Promise<void>;
 }
@@ -29,9 +33,10 @@ export const test = base.extend<{ parley: Parley }, { server: Mock }>({
     server.control.reset();
     server.control.seed(4);
     const foreign: string[] = [];
+    const mayCall: string[] = [];
     const faults: string[] = [];
     page.on('request', (request) => {
-      if (!request.url().startsWith(server.url)) foreign.push(request.url());
+      if (!request.url().startsWith(server.url) && !mayCall.includes(new URL(request.url()).host)) foreign.push(request.url());
     });
     page.on('pageerror', (error) => faults.push(error.message));
     page.on('console', (message) => {
@@ -45,6 +50,8 @@ export const test = base.extend<{ parley: Parley }, { server: Mock }>({
       mock: server.control,
       url: server.url,
       box,
+      mayCall,
+      faults,
       answer: page.locator('.turn.assistant').last(),
       open: async (path = '/') => {
         await page.goto(server.url + path);

@@ -13,6 +13,15 @@ const labels: ProseLabels = {
   copyCode: 'Copy code',
   plainText: 'text',
   citation: (index) => `Source ${index}`,
+  showImages: (host) => `Show images from ${host}`,
+  footnotes: 'Footnotes',
+  footnote: (number) => `Footnote ${number}`,
+  footnoteBack: (number) => `Back to ${number}`,
+  wrap: 'Wrap',
+  wrapLines: 'Wrap long lines',
+  showAll: (lines) => `Show all ${lines} lines`,
+  showFewer: 'Show fewer',
+  maySee: ({ hostname }) => hostname === 'seen.example',
 };
 
 const once = (text: string): HTMLElement => {
@@ -86,7 +95,7 @@ describe('a streamed answer', () => {
     prose.write('# One\n\ntwo');
     prose.write('Other');
 
-    expect(root.innerHTML).toBe('<p>Other</p>');
+    expect(root.innerHTML).toBe('<p dir="auto">Other</p>');
   });
 });
 
@@ -128,19 +137,23 @@ describe('half-typed marks', () => {
   };
 
   test.each([
-    ['**bo', '<p><strong>bo</strong></p>'],
-    ['a `co', '<p>a <code>co</code></p>'],
-    ['see [the', '<p>see the</p>'],
-    ['see [the](https://exa', '<p>see the</p>'],
-    ['text\n-', '<p>text</p>'],
+    ['**bo', '<p dir="auto"><strong>bo</strong></p>'],
+    ['a `co', '<p dir="auto">a <code>co</code></p>'],
+    ['see [the', '<p dir="auto">see the</p>'],
+    ['see [the](https://exa', '<p dir="auto">see the</p>'],
+    ['text\n-', '<p dir="auto">text</p>'],
+    ['see [^no', '<p dir="auto">see</p>'],
+    ['see[^1]\n\n[^1', 'see<sup>'],
+    ['see[^1]\n\n[^1]', 'see<sup>'],
     ['| a | b |', ''],
     ['| a | b |\n|--', ''],
-    ['```', '<figure class="code">'],
-    ['sum \\(x^2', '<p>sum</p>'],
-    ['sum $x^2', '<p>sum</p>'],
-    ['costs $5', '<p>costs $5</p>'],
+    ['```', '<figure class="code"'],
+    ['sum \\(x^2', '<p dir="auto">sum</p>'],
+    ['sum $x^2', '<p dir="auto">sum</p>'],
+    ['costs $5', '<p dir="auto">costs $5</p>'],
   ])('%j', (text, html) => {
-    expect(shown(text).replace('sum ', 'sum')).toContain(html);
+    expect(shown(text).replace(/(sum|see) </, '$1<')).toContain(html);
+    expect(shown(text)).not.toContain('^');
     if (html === '') expect(shown(text)).toBe('');
   });
 
@@ -161,7 +174,8 @@ describe('blocks', () => {
     const figure = once('```js\nconst a = 1;\n```').querySelector('figure')!;
 
     expect(figure.querySelector('figcaption span')!.textContent).toBe('js');
-    expect(figure.querySelector('button')!.textContent).toBe('Copy');
+    expect([...figure.querySelectorAll('button')].map((one) => one.textContent)).toEqual(['Wrap', 'Copy']);
+    expect(figure.dir).toBe('ltr');
     expect(figure.querySelector('code')!.textContent).toBe('const a = 1;');
     expect(figure.querySelector('.hl-keyword')!.textContent).toBe('const');
   });
@@ -184,12 +198,112 @@ describe('blocks', () => {
   });
 });
 
+describe('footnotes', () => {
+  const TEXT = 'One[^b] and two[^a], one again[^b]; not this[^none].\n\n[^a]: The **first** in the source.\n[^b]: Another,\nover two lines.\n\n    And a paragraph.\n\nGoing on.\n\n[^left]: Nothing names it.';
+
+  test('are numbered as they are named and stand at the end with a way back', () => {
+    const root = once(TEXT);
+
+    expect([...root.querySelectorAll('.note-mark')].map((one) => one.textContent)).toEqual(['1', '2', '1']);
+    expect(root.querySelector('.note-mark')!.getAttribute('aria-label')).toBe('Footnote 1');
+    expect(root.textContent).toContain('not this[^none].');
+    const notes = [...root.lastElementChild!.querySelectorAll('li')];
+    expect(notes.map((note) => note.textContent)).toEqual(['Another,\nover two lines.And a paragraph. ↩', 'The first in the source. ↩', 'Nothing names it.']);
+    expect(notes[0]!.getAttribute('data-note-text')).toBe(notes[0]!.querySelector('button')!.dataset.noteBack);
+    expect(root.querySelector(':scope > p + p')!.textContent).toBe('Going on.');
+  });
+
+  test('keep their numbers while the text grows, and end as when written at once', () => {
+    const whole = drawn(once(TEXT));
+    const root = document.createElement('div');
+    const prose = new Prose(root, labels);
+    for (let at = 1; at <= TEXT.length; at++) {
+      prose.write(TEXT.slice(0, at));
+      const numbers = [...root.querySelectorAll('.note-mark')].map((one) => one.textContent);
+      expect(['1', '2', '1', '3'].slice(0, numbers.length)).toEqual(numbers);
+      expect(root.querySelector('p')!.textContent).not.toMatch(/\[\^?\w*$/);
+    }
+    prose.finish(TEXT);
+    expect(drawn(root)).toBe(whole);
+  });
+
+  test('a note that names itself, or another that names it, ends', () => {
+    expect(once('x[^a]\n\n[^a]: see [^b]\n[^b]: see [^a]').querySelectorAll('li').length).toBe(2);
+  });
+});
+
+describe('pictures', () => {
+  test('come only from hosts that the reader allowed; others say theirs and offer it', () => {
+    const root = once('![a cat](https://seen.example/cat.png) ![a dog](https://other.example/dog.png) ![x](http://seen.example.evil/x.png)');
+
+    expect([...root.querySelectorAll('img')].map((one) => [one.src, one.alt, one.referrerPolicy])).toEqual([['https://seen.example/cat.png', 'a cat', 'no-referrer']]);
+    expect([...root.querySelectorAll('a')].map((one) => one.textContent)).toEqual(['Image: a dog\u00a0other.example', 'Image: x\u00a0seen.example.evil']);
+    expect([...root.querySelectorAll('button')].map((one) => [one.textContent, one.dataset.host])).toEqual([['Show images from other.example', 'other.example']]);
+  });
+});
+
+describe('directions', () => {
+  test('each block has its own, and what is inside takes it', () => {
+    const root = once('English.\n\nعربي\n\n> עברית\n\n- a\n\n| a |\n|---|\n| b |');
+
+    expect([...root.children].map((one) => (one as HTMLElement).dir)).toEqual(Array(5).fill('auto'));
+    expect(root.querySelectorAll('[dir] [dir]').length).toBe(0);
+  });
+});
+
+describe('a very long block of code', () => {
+  const line = (n: number) => `value_${n} = compute(${n})  # line ${n}\n`;
+  const code = Array.from({ length: 10_000 }, (_, n) => line(n)).join('');
+  const TEXT = `Here:\n\n\`\`\`python\n${code}\`\`\`\n\nThat is all.`;
+
+  test('opens folded, in chunks, coloured where it begins, and copies whole', () => {
+    const figure = once(TEXT).querySelector('figure')!;
+
+    expect(figure.classList.contains('folded')).toBe(true);
+    expect(figure.querySelector('[data-fold]')!.textContent).toBe('Show all 10000 lines');
+    expect(figure.querySelector('code')!.textContent).toBe(code.slice(0, -1));
+    expect(figure.querySelectorAll('.chunk').length).toBeGreaterThan(30);
+    expect(figure.querySelector('.hl-comment')).not.toBeNull();
+    expect(figure.querySelector('.chunk .hl-comment')).toBeNull();
+  });
+
+  test('grows without being drawn anew, and is the same text', () => {
+    const root = document.createElement('div');
+    const prose = new Prose(root, labels);
+    prose.write(TEXT.slice(0, 40_000));
+    const chunk = root.querySelector('.chunk')!;
+    const step = 4_096;
+    for (let at = 40_000; at < TEXT.length; at += step) prose.write(TEXT.slice(0, at));
+    prose.finish(TEXT);
+
+    expect(root.querySelector('.chunk')).toBe(chunk);
+    expect(root.querySelector('code')!.textContent).toBe(code.slice(0, -1));
+    expect(root.querySelector('.folded')).toBeNull();
+  });
+
+  test.each(['```py\na\n\n b\n```\nafter', '~~~\n```\n~~~~\nx', '````\n```\n````', '```\r\na\r\n```\r\nb', '``` js x\n``\n`````\ny'])(
+    'is shown as the lexer reads it at every cut: %j',
+    (text) => {
+      const root = document.createElement('div');
+      const prose = new Prose(root, labels);
+      for (let at = 1; at <= text.length; at++) {
+        prose.write(text.slice(0, at));
+        const fresh = document.createElement('div');
+        new Prose(fresh, labels).write(text.slice(0, at));
+        // Blank lines at its open end are no matter.
+        const read = (node: Element) => [...node.children].map((one) => `${one.tagName} ${one.textContent!.trimEnd()}`);
+        expect(read(root), JSON.stringify(text.slice(0, at))).toEqual(read(fresh));
+      }
+    },
+  );
+});
+
 describe('safety', () => {
   const TAGS = new Set(
-    'P H3 H4 H5 H6 STRONG EM DEL BLOCKQUOTE CODE BR HR A SPAN UL OL LI DIV TABLE THEAD TBODY TR TH TD FIGURE FIGCAPTION BUTTON PRE'.split(' '),
+    'SUP IMG P H3 H4 H5 H6 STRONG EM DEL BLOCKQUOTE CODE BR HR A SPAN UL OL LI DIV TABLE THEAD TBODY TR TH TD FIGURE FIGCAPTION BUTTON PRE'.split(' '),
   );
   const ATTRIBUTES = new Set(
-    'class href target rel title role aria-label tabindex scope start type data-copy style aria-hidden'.split(' '),
+    'class href target rel title role aria-label tabindex scope start type data-copy data-wrap aria-pressed title style aria-hidden dir data-host data-note data-note-text data-note-back src alt loading decoding referrerpolicy'.split(' '),
   );
 
   test.each(ATTACKS)('%j', (text) => {
@@ -206,6 +320,8 @@ describe('safety', () => {
         }
         expect(TAGS).toContain(node.tagName.toUpperCase());
         for (const name of node.getAttributeNames()) expect(ATTRIBUTES).toContain(name);
+        const src = node.getAttribute('src');
+        if (src !== null) expect(src).toMatch(/^https:\/\/seen\.example\//);
         const href = node.getAttribute('href');
         if (href !== null) expect(href).toMatch(/^(https?:|mailto:)/);
         if (href !== null) expect(node.getAttribute('rel')).toContain('noopener');
