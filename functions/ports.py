@@ -26,6 +26,7 @@ from functions.chat.messages import (
     Profile,
     QueuedJob,
     Run,
+    Share,
     Sighting,
     Struct,
     Summary,
@@ -244,6 +245,36 @@ class TemplateStore(Protocol):
 
     async def delete_template(self, owner: str, template_id: str) -> bool:
         """Whether there was one."""
+
+
+class ShareStore(Protocol):
+    """Links to chats for others to read. A share ends with its chat."""
+
+    async def put_share(self, owner: str, share: Share) -> Share:
+        """Share the chat, or what it is shared as anew: then `id` and `created_at` stay those of the first time.
+        Returns it as it is stored. Raises NotFound for the chat, or its leaf."""
+
+    async def list_shares(self, owner: str) -> tuple[Share, ...]:
+        """All of them, the oldest first."""
+
+    async def delete_share(self, owner: str, chat_id: str) -> bool:
+        """Whether the chat was shared."""
+
+    async def find_share(self, share_id: str) -> tuple[str, Share]:
+        """(owner, share): the one thing that is found without its owner, because its id is a secret. Raises NotFound.
+        Whether the chat is still there, reading it tells."""
+
+
+class ArchiveStore(Protocol):
+    """Whole chats in, and who has something to take out."""
+
+    async def import_chat(self, owner: str, chat: Chat, messages: Sequence[Message]) -> bool:
+        """Store a chat with its messages, as they are given, at once: whoever looks sees all of it or nothing. False,
+        and nothing changed, when the owner has a chat of this id. Nothing of it is looked through for memories."""
+
+    async def list_owners(self) -> tuple[str, ...]:
+        """Everybody who has a chat, a profile, a memory, a template or a collection, by name. For the operator: it may
+        read all there is."""
 
 
 class RetentionStore(Protocol):

@@ -33,6 +33,7 @@ from functions.chat.retrieved import Retrieval
 from functions.chat.runs import Runs
 from functions.chat.scribe import Scribe
 from functions.chat.semantic_cache import SemanticCache
+from functions.chat.sharing import Sharing
 from functions.chat.sources import Finder
 from functions.chat.summary import Summaries
 from functions.chat.titles import Titles
@@ -42,6 +43,7 @@ from functions.guardrails.policy import load_policy
 from functions.inference.gateway import Gateway
 from functions.inference.nodes import Node
 from functions.ports import (
+    ArchiveStore,
     ChatStore,
     Counter,
     JobQueue,
@@ -50,6 +52,7 @@ from functions.ports import (
     MemoryStore,
     NodeRegistry,
     RetentionStore,
+    ShareStore,
     SummaryStore,
     TemplateStore,
     VectorStore,
@@ -58,10 +61,12 @@ from functions.settings import BEAT_SECONDS, CHECKPOINT_SECONDS, Settings
 
 
 class Store(
+    ArchiveStore,
     ChatStore,
     KnowledgeStore,
     MemoryStore,
     RetentionStore,
+    ShareStore,
     SummaryStore,
     TemplateStore,
     VectorStore,
@@ -91,6 +96,7 @@ class Services:
     cache: SemanticCache | None
     quotas: Quotas
     books: Books
+    sharing: Sharing
     secret_key: bytes
 
 
@@ -244,6 +250,7 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         retention=Retention(store, runs, _clock, chats_days=settings.chats_days, cache=cache),
         quotas=quotas,
         books=books,
+        sharing=Sharing(store, _clock, is_on=settings.share_links),
         secret_key=secret_key,
     )
 

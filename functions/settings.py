@@ -158,6 +158,7 @@ class Settings(BaseSettings):
     policy: Path | None = None  # guardrail policy; None: functions/guardrails/default.toml
     runs_per_minute: int = 0  # per principal; 0: no limit
     tokens_per_day: int = 0  # per principal; 0: no limit
+    share_links: bool = True  # users may give out links to chats of theirs
     chats_days: Annotated[int, Field(ge=0, le=36_500)] = 0  # chats untouched for so long are deleted; 0: kept
     lease_seconds: float = LEASE_SECONDS  # how long a silent worker keeps its runs
     checkpoint_ms: int | None = None  # None: the store's own (a beat on SQLite, CHECKPOINT_SECONDS on DynamoDB)

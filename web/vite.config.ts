@@ -25,7 +25,7 @@ export default defineConfig({
   },
   server: {
     proxy: Object.fromEntries(
-      ['/chat', '/chats', '/runs', '/me', '/status', '/session', '/prewarm', '/usage', '/memories', '/templates', '/knowledge', '/collections', '/export'].map((path) => [
+      ['/chat', '/chats', '/runs', '/me', '/status', '/session', '/prewarm', '/usage', '/memories', '/templates', '/shares', '/shared', '/import', '/knowledge', '/collections', '/export'].map((path) => [
         path,
         process.env.PARLEY_URL ?? 'http://127.0.0.1:8000',
       ]),

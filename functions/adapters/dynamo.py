@@ -27,6 +27,7 @@ from functions.adapters import dynamo_memories as memories
 from functions.adapters import dynamo_nodes as nodes
 from functions.adapters import dynamo_retention as retention
 from functions.adapters import dynamo_runs as runs
+from functions.adapters import dynamo_shares as shares
 from functions.adapters import dynamo_summaries as summaries
 from functions.adapters import dynamo_templates as templates
 from functions.adapters import dynamo_vectors as vectors
@@ -48,6 +49,7 @@ from functions.chat.messages import (
     Profile,
     QueuedJob,
     Run,
+    Share,
     Sighting,
     Summary,
     Template,
@@ -228,6 +230,25 @@ class DynamoStore:
 
     async def delete_template(self, owner: str, template_id: str) -> bool:
         return await self._call(templates.delete_template, owner, template_id)
+
+    # -- shares, and whole chats --------------------------------------------------------------------------------
+    async def put_share(self, owner: str, share: Share) -> Share:
+        return await self._call(shares.put_share, owner, share)
+
+    async def list_shares(self, owner: str) -> tuple[Share, ...]:
+        return await self._call(shares.list_shares, owner)
+
+    async def delete_share(self, owner: str, chat_id: str) -> bool:
+        return await self._call(chats.delete_share, owner, chat_id)
+
+    async def find_share(self, share_id: str) -> tuple[str, Share]:
+        return await self._call(shares.find_share, share_id)
+
+    async def import_chat(self, owner: str, chat: Chat, messages: Sequence[Message]) -> bool:
+        return await self._call(chats.import_chat, owner, chat, messages)
+
+    async def list_owners(self) -> tuple[str, ...]:
+        return await self._call(shares.list_owners)
 
     # -- memories -----------------------------------------------------------------------------------------------
     async def list_memories(self, owner: str) -> tuple[Memory, ...]:

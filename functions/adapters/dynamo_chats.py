@@ -5,7 +5,7 @@ never read before they write. A message is one JSON value and is written once; i
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -16,7 +16,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from functions.adapters import rules
-from functions.adapters.dynamo_calls import Refused, Writes, ask, delete_all, gather, spread
+from functions.adapters.dynamo_calls import Refused, Writes, ask, delete_all, gather, put_all, spread
 from functions.adapters.dynamo_models import (
     DELETED,
     ChatItem,
@@ -30,6 +30,7 @@ from functions.adapters.dynamo_models import (
     owner_pk,
     recent_key,
     run_pk,
+    share_sk,
 )
 from functions.chat.messages import Chat, Feedback, Message, Page, Profile, expiry_of
 from functions.errors import BadInput, Conflict
@@ -37,6 +38,7 @@ from functions.ports import FoundChat
 
 SEARCHED_CHATS = 200  # how many chats one page of a search looks into; it may then be short, and still have a next
 PAGE = 100
+IMPORT_ATTEMPTS = 3
 
 encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(Message).decode
@@ -64,8 +66,18 @@ def _load(item: ChatItem) -> Chat:
 
 
 def create_chat(t: Tables, owner: str, chat: Chat) -> None:
+    # A transaction of one: its token makes a repeat after a lost answer no Conflict.
+    writes = Writes(t)
+    writes.put("chat", _item(t, owner, chat), t.chat.pk.does_not_exist())
+    try:
+        writes.commit()
+    except Refused as exc:
+        raise Conflict("A chat with this id is already stored.") from exc
+
+
+def _item(t: Tables, owner: str, chat: Chat) -> ChatItem:
     updated_us = rules.microseconds(chat.updated_at)
-    item = t.chat(
+    return t.chat(
         owner_pk(owner),
         chat_sk(chat.id),
         chat_id=chat.id,
@@ -83,13 +95,39 @@ def create_chat(t: Tables, owner: str, chat: Chat) -> None:
         recent=recent_key(owner, archived=chat.archived, temporary=chat.temporary),
         moment=moment(updated_us, chat.id),
     )
-    # A transaction of one: its token makes a repeat after a lost answer no Conflict.
+
+
+def import_chat(t: Tables, owner: str, chat: Chat, messages: Sequence[Message]) -> bool:
+    """First the chat as one that is being deleted, then its messages, then the mark goes. Cut off, it is one whose
+    delete was cut off: the sweep finishes that. A sweep that comes by in between takes it away, and we begin again."""
+    for _ in range(IMPORT_ATTEMPTS):
+        item = _item(t, owner, chat)
+        item.is_deleted, item.recent, item.token = True, DELETED, _any_edition()
+        item.remembered_ms = rules.milliseconds(chat.updated_at)
+        if not _begin_import(t, item):
+            return False
+        rows: list[ChatItem] = []
+        for message in messages:
+            row, parts = message_items(t, owner, message)
+            row.feedback = None if message.feedback is None else encode(message.feedback)
+            rows += (row, *parts)
+        put_all(t.chat, rows)
+        done: list[Action] = [t.chat.is_deleted.remove(), t.chat.token.remove()]
+        done.append(t.chat.recent.set(recent_key(owner, archived=chat.archived, temporary=chat.temporary)))
+        with suppress(Refused):
+            ask(lambda: item.update(done, t.chat.token == item.token))  # noqa: B023  # called at once
+            return True
+    raise rules.unavailable("somebody keeps deleting this chat")
+
+
+def _begin_import(t: Tables, item: ChatItem) -> bool:
     writes = Writes(t)
     writes.put("chat", item, t.chat.pk.does_not_exist())
     try:
         writes.commit()
-    except Refused as exc:
-        raise Conflict("A chat with this id is already stored.") from exc
+    except Refused:
+        return False
+    return True
 
 
 def find_item(t: Tables, pk: str, sk: str) -> ChatItem | None:
@@ -212,7 +250,7 @@ def delete_chat(t: Tables, owner: str, chat_id: str, condition: Condition | None
     to any more; the chat last. A delete that was cut off has left the mark: the next one finishes its work, or the
     sweep. `condition`: only if the chat is so.
 
-        mark chat ─ run: job, key, R ─ run's events ─ … ─ messages, pointers ─ chat
+        mark chat ─ share ─ run: job, key, R ─ run's events ─ … ─ messages, pointers ─ chat
              └ begin_turn, finish_run lose    └ append_events, claim_run lose
     """
     chat = t.chat(owner_pk(owner), chat_sk(chat_id))
@@ -222,6 +260,7 @@ def delete_chat(t: Tables, owner: str, chat_id: str, condition: Condition | None
         ask(lambda: chat.update(erase, t.chat.pk.exists() if condition is None else condition))
     except Refused as exc:
         raise rules.no_chat() from exc
+    delete_share(t, owner, chat_id)
     rows = _keys(t, chat_pk(owner, chat_id))
     for row in rows:
         if row.run_id is not None:
@@ -238,6 +277,15 @@ def _delete_run(t: Tables, owner: str, pointer: ChatItem) -> None:
     pk = run_pk(owner, pointer.run_id)
     ask(t.chat(pk, "R").delete)
     delete_all(t.chat, [(row.pk, row.sk) for row in _keys(t, pk)])
+
+
+def delete_share(t: Tables, owner: str, chat_id: str) -> bool:
+    """First what leads to it, then the owner's own, through which that is found."""
+    row = find_item(t, owner_pk(owner), share_sk(chat_id))
+    if row is None:
+        return False
+    delete_all(t.chat, [(row.key, "X"), (row.pk, row.sk)])
+    return True
 
 
 def _keys(t: Tables, pk: str) -> list[ChatItem]:

@@ -5,6 +5,7 @@
     U#owner                 N#memory              memory
     U#owner                 I#key                 idempotency key of a turn -> its run
     U#owner                 P                     profile
+    U#owner                 X#chat                the chat is shared
     U#owner                 K#collection          collection of the knowledge base
     U#owner                 G#collection          what somebody else has let this owner into
     U#owner                 D#document            document
@@ -25,6 +26,7 @@
     H#L#day                 moment#id             the ledger: one use of a node; kept for 400 days
     H#U#id                  L                     this use is in the ledger; kept as long
     H#E#pseudonym           E                     an owner was erased; kept for a day
+    H#X#share               X                     what a share link leads to
 
 In the index `recent` a chat stands under its owner, archived or not; temporary ones of all owners stand together, and
 so do those that are being deleted: a sweep finds them there.
@@ -281,6 +283,14 @@ def memory_sk(memory_id: str) -> str:
 
 def template_sk(template_id: str) -> str:
     return f"Y#{safe(template_id)}"
+
+
+def share_sk(chat_id: str) -> str:
+    return f"X#{safe(chat_id)}"
+
+
+def link_pk(share_id: str) -> str:
+    return f"H#X#{short(share_id)}"
 
 
 def collection_sk(collection_id: str) -> str:

@@ -129,7 +129,7 @@ def _erase_chats(t: Tables, owner: str) -> Counter[str]:
     written in between is found by the next look."""
     leave_all(t, owner)  # what stands in others' partitions is found through their own, so it goes first
     in_ledger = t.chat.pk.startswith("H#L#")
-    rows = _scan(t.chat, _is_theirs(t.chat, owner) | in_ledger, ["pk", "sk", "data", "parts"])
+    rows = _scan(t.chat, _is_theirs(t.chat, owner) | in_ledger, ["pk", "sk", "data", "parts", "key"])
     nameless = [(row, use) for row in rows if row.pk.startswith("H#") and (use := _decode_use(row.data)).owner == owner]
     theirs = [row for row in rows if not row.pk.startswith("H#")]
     chats = [row for row in theirs if _kind(row) == "chats"]
@@ -138,6 +138,7 @@ def _erase_chats(t: Tables, owner: str) -> Counter[str]:
         with suppress(Refused):
             ask(lambda: chat.update([t.chat.is_deleted.set(True)], t.chat.pk.exists()))  # noqa: B023  # called at once
     delete_all(t.chat, _keys(runs))
+    delete_all(t.chat, [(row.key, "X") for row in theirs if _kind(row) == "shares"])  # what leads to them
     rest = [row for row in theirs if _kind(row) not in ("chats", "runs")]
     delete_all(t.chat, _keys(rest))
     delete_all(t.chat, _keys(chats))
@@ -195,6 +196,7 @@ _KINDS = {
     "M": "messages",
     "N": "memories",
     "Y": "templates",
+    "X": "shares",
     "E": "events",
     "I": "turn_keys",
     "P": "profiles",

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from functions.chat.documents import Document
-from functions.chat.messages import TERMINAL, Chat, LoggedEvent, NodeUse, Run
+from functions.chat.messages import TERMINAL, Chat, LoggedEvent, NodeUse, Run, Share
 from functions.errors import BadInput, Conflict, Fenced, NotFound, StoreUnavailable
 from functions.ports import NewTurn
 
@@ -35,6 +35,14 @@ def no_chat() -> NotFound:
 
 def no_message() -> NotFound:
     return NotFound("There is no such message in this chat.")
+
+
+def no_share() -> NotFound:
+    return NotFound("There is nothing shared here, or not any more.")
+
+
+def by_share(share: Share) -> tuple[datetime, str]:
+    return share.created_at, share.id
 
 
 def no_memory() -> NotFound:

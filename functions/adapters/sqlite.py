@@ -27,6 +27,7 @@ from functions.adapters import sqlite_memories as memories
 from functions.adapters import sqlite_nodes as nodes
 from functions.adapters import sqlite_retention as retention
 from functions.adapters import sqlite_runs as runs
+from functions.adapters import sqlite_shares as shares
 from functions.adapters import sqlite_summaries as summaries
 from functions.adapters import sqlite_templates as templates
 from functions.adapters import sqlite_vectors as vectors
@@ -50,6 +51,7 @@ from functions.chat.messages import (
     Profile,
     QueuedJob,
     Run,
+    Share,
     Sighting,
     Summary,
     Template,
@@ -246,6 +248,25 @@ class SqliteStore:
 
     async def delete_template(self, owner: str, template_id: str) -> bool:
         return await self._write(templates.delete_template, owner, template_id)
+
+    # -- shares, and whole chats --------------------------------------------------------------------------------
+    async def put_share(self, owner: str, share: Share) -> Share:
+        return await self._write(shares.put_share, owner, share)
+
+    async def list_shares(self, owner: str) -> tuple[Share, ...]:
+        return await self._read(shares.list_shares, owner)
+
+    async def delete_share(self, owner: str, chat_id: str) -> bool:
+        return await self._write(shares.delete_share, owner, chat_id)
+
+    async def find_share(self, share_id: str) -> tuple[str, Share]:
+        return await self._read(shares.find_share, share_id)
+
+    async def import_chat(self, owner: str, chat: Chat, messages: Sequence[Message]) -> bool:
+        return await self._write(chats.import_chat, owner, chat, messages)
+
+    async def list_owners(self) -> tuple[str, ...]:
+        return await self._read(shares.list_owners)
 
     # -- memories -----------------------------------------------------------------------------------------------
     async def list_memories(self, owner: str) -> tuple[Memory, ...]:

@@ -6,6 +6,7 @@ transaction; readers that ask twice do so inside one of their own.
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -32,6 +33,27 @@ def create_chat(db: sqlite3.Connection, owner: str, chat: Chat) -> None:
         )
     except sqlite3.IntegrityError as exc:
         raise Conflict("A chat with this id is already stored.") from exc
+
+
+def import_chat(db: sqlite3.Connection, owner: str, chat: Chat, messages: Sequence[Message]) -> bool:
+    try:
+        create_chat(db, owner, chat)
+    except Conflict:
+        return False
+    (n,) = db.execute("SELECT n FROM chats WHERE owner = ? AND id = ?", (owner, chat.id)).fetchone()
+    db.execute("UPDATE chats SET remembered_ms = ? WHERE n = ?", (rules.milliseconds(chat.updated_at), n))
+    db.executemany(
+        "INSERT INTO messages (chat, id, parent_id, data, feedback) VALUES (?, ?, ?, ?, ?)",
+        [
+            (n, one.id, one.parent_id, encode(msgspec.structs.replace(one, feedback=None)), _feedback(one))
+            for one in messages
+        ],
+    )
+    return True
+
+
+def _feedback(message: Message) -> bytes | None:
+    return None if message.feedback is None else encode(message.feedback)
 
 
 def _expires_us(chat: Chat) -> int:

@@ -135,6 +135,12 @@ MIGRATIONS = (
     CREATE TABLE templates (
         owner TEXT NOT NULL, id TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (owner, id)) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE shares (
+        id TEXT PRIMARY KEY, owner TEXT NOT NULL,
+        chat INTEGER NOT NULL UNIQUE REFERENCES chats (n) ON DELETE CASCADE, data BLOB NOT NULL) WITHOUT ROWID;
+    CREATE INDEX shares_of_owner ON shares (owner);
+    """,
 )
 
 

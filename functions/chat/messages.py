@@ -429,6 +429,18 @@ class Template(Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class Share(Struct, frozen=True, kw_only=True):
+    """A link to one branch of a chat, for whoever has it: up to `leaf`, under the title that the chat had then. `id` is
+    the link's secret, and stays when the chat is shared again."""
+
+    id: str
+    chat_id: str
+    title: str | None
+    leaf: str
+    created_at: datetime
+    updated_at: datetime
+
+
 MemoryKind = Literal["fact", "preference", "instruction"]
 
 

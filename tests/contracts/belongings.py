@@ -19,6 +19,7 @@ from tests.contracts.makers import (
     a_collection,
     a_document,
     a_memory,
+    a_share,
     a_summary,
     a_template,
     a_turn,
@@ -40,6 +41,7 @@ async def fill(store: Store, owner: str) -> Run:
     await store.put_feedback(owner, chat.id, run.assistant_message_id, Feedback(rating=1, comment=secret, at=at(0)))
     await store.put_summary(owner, chat.id, a_summary(run.assistant_message_id, text=secret))
     await store.set_remembered(owner, chat.id, 1_000)
+    await store.put_share(owner, a_share(await store.get_chat(owner, chat.id), title=secret))
     await store.create_chat(owner, a_chat(archived=True, title=secret, system_prompt=secret))
     now = utc_now()
     await store.create_chat(owner, a_chat(temporary=True, updated_at=now, expires_at=expiry_of(True, now)))

@@ -18,6 +18,7 @@ from functions.chat.messages import (
     Run,
     RunJob,
     RunStarted,
+    Share,
     Sighting,
     Stopped,
     Summary,
@@ -25,6 +26,7 @@ from functions.chat.messages import (
     new_id,
 )
 from functions.ports import (
+    ArchiveStore,
     ChatStore,
     Counter,
     JobQueue,
@@ -34,6 +36,7 @@ from functions.ports import (
     NewTurn,
     NodeRegistry,
     RetentionStore,
+    ShareStore,
     SummaryStore,
     TemplateStore,
     VectorStore,
@@ -53,10 +56,12 @@ def next_id() -> str:
 
 
 class Store(
+    ArchiveStore,
     ChatStore,
     KnowledgeStore,
     MemoryStore,
     RetentionStore,
+    ShareStore,
     SummaryStore,
     TemplateStore,
     VectorStore,
@@ -96,6 +101,11 @@ def a_memory(text: str = "I live in Zürich.", **changes: Any) -> Memory:
 
 def a_template(**changes: Any) -> Template:
     return Template(**({"id": next_id(), "name": "Letter", "text": "Dear {{name}},", "updated_at": T0} | changes))
+
+
+def a_share(chat: Chat, **changes: Any) -> Share:
+    values = {"id": f"link-{next_id()}", "chat_id": chat.id, "title": "Shared", "created_at": T0, "updated_at": T0}
+    return Share(**(values | {"leaf": chat.active_leaf} | changes))
 
 
 def started(run: Run) -> LoggedEvent:
