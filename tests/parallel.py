@@ -15,11 +15,12 @@ from xdist.scheduler import LoadScopeScheduling
 
 # By the beginnings of their names. pytest-xdist's own mark for this has no effect under pytest 9.2.
 TOGETHER = (
+    "tests/aws/test_stack",  # one deployed stack for all
     "tests/deploy/test_modal_",  # each deployment takes the ports of modal_app.py
     "tests/e2e/test_browser",  # one `parley dev` for all
     "tests/vllm",  # three servers for all
 )
-LONGEST_FIRST = ("tests/web", "tests/deploy", "tests/e2e")
+LONGEST_FIRST = ("tests/web", "tests/deploy", "tests/aws", "tests/e2e")
 
 
 class Sharing(LoadScopeScheduling):

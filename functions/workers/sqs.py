@@ -25,7 +25,7 @@ from functions.workers.bell import Bell, Ringing, now_ms
 from functions.workers.lambda_host import SPARE_SECONDS, Warm
 
 logger = Logger(service="parley")
-processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 warm = Warm()
 _decode = msgspec.json.Decoder(Bell).decode
 

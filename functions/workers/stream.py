@@ -4,6 +4,7 @@ Each job that becomes free to be taken (new, delayed, given back) rings its bell
 the message by which they got it comes back if they die. It knows no models and no chats, so it starts fast.
 """
 
+from base64 import b64decode
 from functools import cache
 from typing import Any
 
@@ -24,7 +25,7 @@ from functions.workers.bell import Bell, Ringing
 LANES: dict[str, Lane] = {"all": "runs", "work": "work"}
 
 logger = Logger(service="parley")
-processor = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
+processor = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False, logger=logger)
 _decode = msgspec.json.Decoder(Job).decode
 
 
@@ -46,7 +47,7 @@ def bell_of(record: DynamoDBRecord) -> Bell | None:
     image = record.dynamodb.new_image if record.dynamodb else None
     if not image or image.get("receipt") or image.get("queue") not in LANES:
         return None
-    job = _decode(bytes(image["data"].value if hasattr(image["data"], "value") else image["data"]))
+    job = _decode(b64decode(image["data"]))  # Lambda's events are JSON
     group = (job.chat_id or job.run_id) if isinstance(job, RunJob) else image["id"]
     return Bell(job_id=image["id"], lane=LANES[image["queue"]], due_ms=int(image["due_ms"]), group=group)
 

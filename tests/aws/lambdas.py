@@ -9,6 +9,7 @@ Each of its environments takes one event at a time; like Lambda, a busy one does
 
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +54,7 @@ class LambdaFunction:
             self._free.put(self._launch())
 
     def _launch(self) -> tuple[int, "subprocess.Popen[bytes]"]:
-        port, inner = _free_port(), _free_port()
+        port, inner = free_port(), free_port()
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         log = (self._folder / f"{self.handler}.{len(self._all)}.log").open("wb")
         command = [
@@ -75,7 +77,6 @@ class LambdaFunction:
             cwd=self._folder,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that it can be killed with the handler in it
         )
         log.close()
         self._all.append(process)
@@ -101,7 +102,10 @@ class LambdaFunction:
         """SIGKILL to every environment of now, at whatever it is."""
         for process in self._all:
             if process.poll() is None:
-                os.killpg(process.pid, 9)
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+                for pid in (*map(int, children), process.pid):  # the handler first: it is in a group of its own
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 process.wait()
 
     def log(self) -> str:
@@ -131,7 +135,7 @@ def _front(function: LambdaFunction) -> type[BaseHTTPRequestHandler]:
     return Front
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,0 +1,223 @@
+"""The stack as it stands after `sam deploy`: what its functions do with what its tables, queues and clocks send."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from functions.chat.messages import TitleJob, new_id
+from functions.services import open_store
+from tests.aws.lambdas import free_port
+from tests.aws.stack import KEYS, NAME, REGION, Stack, deployed
+from tests.house import parse_events, text_of
+from tests.simulated import Scenario, SimulatedEngine, answer_of
+
+TOKENS = 12
+START_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def engine_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, engine_port: int) -> Iterator[Stack]:
+    node = {"name": "gpu", "url": f"http://127.0.0.1:{engine_port}/v1", "models": ["sim"], "context_tokens": 4096}
+    with deployed(tmp_path_factory.mktemp("stack"), [node]) as there:
+        yield there
+
+
+@pytest.fixture
+async def engine(engine_port: int) -> AsyncIterator[SimulatedEngine]:
+    async with SimulatedEngine(Scenario(echo=True, tokens=TOKENS), port=engine_port) as engine:
+        yield engine
+
+
+@contextmanager
+def api(stack: Stack, folder: Path) -> Iterator[str]:
+    """The image's own command, in the environment of the deployed function."""
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--factory",
+        "functions.aws:app",
+        "--port",
+        str(port),
+        "--no-access-log",
+    ]
+    kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+    environment = kept | stack.environment_of("api") | {"PARLEY_AUTH": "local"}
+    with (folder / "api.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+@asynccontextmanager
+async def client(stack: Stack, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
+    with api(stack, folder) as url:
+        await asyncio.to_thread(_await_ready, url)
+        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+            yield http
+
+
+def _await_ready(url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    with httpx.Client() as http:
+        while time.monotonic() < deadline:
+            try:
+                if http.get(f"{url}/livez").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)  # a poll of another process, which has no other way to tell us
+    raise RuntimeError("the API did not start")
+
+
+async def ask_in_the_background(http: httpx.AsyncClient, text: str) -> tuple[str, str]:
+    """The chat and the run."""
+    chat_id = (await http.post("/chat", json={})).json()["id"]
+    body = {"message": {"id": new_id(), "content": text}, "mode": "async"}
+    asked = await http.post(f"/chat/{chat_id}/completion", json=body)
+    assert asked.status_code == 202, asked.text
+    return chat_id, asked.json()["run_id"]
+
+
+async def test_an_answer_asked_for_in_the_background_is_made_by_the_worker(
+    stack: Stack, engine: SimulatedEngine, tmp_path: Path
+) -> None:
+    async with client(stack, tmp_path) as http:
+        chat_id, run_id = await ask_in_the_background(http, "hello")
+
+        events = parse_events((await http.get(f"/runs/{run_id}/events")).text)  # to its end
+        run = (await http.get(f"/runs/{run_id}")).json()
+        chat = (await http.get(f"/chat/{chat_id}")).json()
+
+    assert events[-1].name == "done"
+    assert run["status"] == "completed"
+    assert chat["messages"][-1]["content"] == text_of(events)
+    assert engine.stats.started == 1
+    assert any(run_id in record for record in map(bytes.decode, stack.functions["worker"].invocations))
+
+
+async def test_a_worker_that_dies_in_the_middle_is_followed_by_another(
+    stack: Stack, engine: SimulatedEngine, tmp_path: Path
+) -> None:
+    async with client(stack, tmp_path) as http:
+        engine.gate.hold(5)
+        chat_id, run_id = await ask_in_the_background(http, "take over, please")
+        async with http.stream("GET", f"/runs/{run_id}/events") as reading:
+            async for line in reading.aiter_lines():
+                if line == "event: delta":
+                    break
+        stack.functions["worker"].kill()
+        engine.gate.release()
+
+        events = parse_events((await http.get(f"/runs/{run_id}/events")).text)
+        chat = (await http.get(f"/chat/{chat_id}")).json()
+
+    assert events[-1].name == "done"
+    assert [event.id for event in events] == list(range(1, len(events) + 1))
+    whole = answer_of(engine.stats.requests[0]["messages"], TOKENS)
+    assert chat["messages"][-1]["content"] == text_of(events) == whole
+
+
+async def test_a_message_that_cannot_be_read_ends_in_the_dead_queue(stack: Stack) -> None:
+    sqs, there = stack.client("sqs"), stack.resources()
+    for queue in (there["LaterQueue"], there["RunsQueue"]):
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "0"})
+    try:
+        sqs.send_message(QueueUrl=there["LaterQueue"], MessageBody="no bell")
+        order = {"MessageGroupId": "c", "MessageDeduplicationId": "d"}
+        sqs.send_message(QueueUrl=there["RunsQueue"], MessageBody='{"job_id": 1}', **order)
+
+        dead = [_received(sqs, there[name]) for name in ("LaterDeadQueue", "RunsDeadQueue")]
+    finally:
+        for queue in (there["LaterQueue"], there["RunsQueue"]):
+            sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "960"})
+
+    assert dead == ["no bell", '{"job_id": 1}']
+
+
+def _received(sqs: Any, queue: str) -> str:
+    for _ in range(6):
+        for message in sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10).get("Messages", ()):
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            body: str = message["Body"]
+            return body
+    raise AssertionError("nothing came")
+
+
+async def test_the_clock_does_by_night_what_would_have_woken_a_gpu_by_day(
+    stack: Stack, engine: SimulatedEngine, tmp_path: Path
+) -> None:
+    async with client(stack, tmp_path) as http:
+        chat_id, run_id = await ask_in_the_background(http, "a question")
+        await http.get(f"/runs/{run_id}/events")
+    with _environment(stack):
+        store = await open_store(stack.environment_of("worker")["PARLEY_STORE_URL"])
+        try:
+            await store.put_job("night", TitleJob(owner="local", chat_id=chat_id), at_ms=0)
+            queued = await store.take_job(now_ms=2**45, hidden_ms=1000, lane="work", job_id="night")
+            assert queued is not None
+            await store.delay_job(queued, at_ms=0, lane="night", attempts=0)
+            schedule = stack.client("scheduler").get_schedule(Name=stack.resources()["Night"])
+
+            invoked = await asyncio.to_thread(
+                stack.client("lambda").invoke,
+                FunctionName=schedule["Target"]["Arn"],
+                Payload=schedule["Target"]["Input"],
+            )
+
+            assert json.loads(invoked["Payload"].read()) == {"jobs": 1}
+            assert await store.take_job(now_ms=2**45, hidden_ms=1, lane="night") is None
+        finally:
+            await store.close()
+
+
+@contextmanager
+def _environment(stack: Stack) -> Iterator[None]:
+    """The store's client finds its way as in a function."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*KEYS, "AWS_ENDPOINT_URL"):
+            patch.setenv(name, stack.environment_of("worker")[name])
+        yield
+
+
+def test_the_tables_are_those_that_parley_makes(stack: Stack) -> None:
+    own = f"dynamodb://own?region={REGION}"
+    with _environment(stack):
+
+        async def make() -> None:
+            await (await open_store(own, create=True)).close()
+
+        asyncio.run(make())
+    dynamo = stack.client("dynamodb")
+    made = {name.removeprefix("own-") for name in dynamo.list_tables()["TableNames"] if name.startswith("own-")}
+
+    def shape(table: str) -> Any:
+        there = dynamo.describe_table(TableName=table)["Table"]
+        indexes = {
+            each["IndexName"]: (each["KeySchema"], each["Projection"])
+            for each in there.get("GlobalSecondaryIndexes", ())
+        }
+        attributes = sorted((each["AttributeName"], each["AttributeType"]) for each in there["AttributeDefinitions"])
+        return there["KeySchema"], attributes, indexes, there["BillingModeSummary"]["BillingMode"]
+
+    assert {name: shape(f"{NAME}-{name}") for name in made} == {name: shape(f"own-{name}") for name in made}
+    assert len(made) >= 4
