@@ -1,3 +1,6 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
@@ -11,15 +14,43 @@ const woff2Only: Plugin = {
   },
 };
 
+/** Tells the service worker what the program consists of. Fonts and rarely coloured languages come when they are used. */
+const shell: Plugin = {
+  name: 'shell',
+  enforce: 'post',
+  generateBundle: {
+    order: 'post',
+    handler(_, bundle) {
+      const worker = Object.values(bundle).find((file) => file.fileName === 'sw.js');
+      if (worker?.type !== 'chunk') return;
+      const folder = fileURLToPath(new URL('public/', import.meta.url));
+      const own = readdirSync(folder, { withFileTypes: true }).filter((file) => file.isFile()).map(({ name }) => name).sort();
+      const built = Object.keys(bundle).filter((name) => /\.(?:js|css)$/.test(name) && name !== 'sw.js' && !LANGUAGES.test(name)).sort();
+      const hash = createHash('sha256').update(JSON.stringify(built)).update(worker.code);
+      for (const name of own) hash.update(readFileSync(folder + name));
+      const page = bundle['index.html'];
+      if (page?.type === 'asset') hash.update(page.source);
+      const files = ['/', ...own.map((name) => `/${name}`), ...built.map((name) => `/${name}`)];
+      worker.code = worker.code.replace('__SHELL__', () => JSON.stringify({ version: hash.digest('hex').slice(0, 12), files }));
+    },
+  },
+};
+const LANGUAGES = /\/(?:cpp|csharp|dockerfile|ini|kotlin|makefile|php|r|ruby|swift)-/;
+
 export default defineConfig({
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
-  plugins: [woff2Only],
+  plugins: [woff2Only, shell],
   build: {
     target: 'es2022',
     // Keep light-dark() and friends as written: the fallback form would double the style sheet.
     cssTarget: ['chrome123', 'firefox121', 'safari17.5'],
     // The content policy allows fonts and images from our own origin only, so nothing may become a data: URL.
     assetsInlineLimit: 0,
+    rollupOptions: {
+      input: { index: 'index.html', sw: 'src/sw.ts' },
+      // A service worker keeps its address for ever.
+      output: { entryFileNames: ({ name }) => (name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js') },
+    },
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
   },

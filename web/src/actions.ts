@@ -10,6 +10,7 @@ import { carryTuning, samplingOf, tuningOf } from './lib/tuning';
 import { forgetAll } from './lib/stored';
 import { refreshModels } from './models';
 import { noticed, problemOf } from './noticed';
+import { isFromHere, keepChat, listKept, readerIs, showKept } from './kept';
 import { follow, type Link } from './run';
 import { dispatch, state } from './store';
 import { tabs, tell, type Word } from './tabs';
@@ -35,8 +36,19 @@ export const wait = (ms: number): Promise<void> =>
   });
 
 export function setOnline(online: boolean): void {
+  const wasOnline = state.peek().online;
   dispatch({ type: 'online', online });
-  if (online) for (const one of wake.slice()) one();
+  if (!online) return;
+  for (const one of wake.slice()) one();
+  if (wasOnline || state.peek().session !== 'in') return;
+  void loadChats();
+  askAgain();
+}
+
+/** The open chat, if it could not be loaded or is shown as this device has kept it. */
+function askAgain(): void {
+  const { open } = state.peek();
+  if (open !== null && !following.has(open) && (isFromHere(open) || threadOf(open)?.state === 'failed')) void loadThread(open);
 }
 
 /** The reader comes back to the page: what changed meanwhile is fetched, and nothing waits for its turn any more. */
@@ -66,6 +78,7 @@ export function listenToTabs(): void {
 export async function start(): Promise<void> {
   await loadServer();
   if (state.peek().session === 'out') return;
+  askAgain();
   await Promise.all([loadChats(), loadProfile()]);
 }
 
@@ -80,6 +93,7 @@ export async function loadServer(): Promise<void> {
       const problem = noticed(error);
       if (state.peek().session === 'out') return;
       dispatch({ type: 'server-failed', problem });
+      if (failures === 1) void listKept();
       await wait(Math.min(10_000, 1000 * 2 ** (failures - 1)));
     }
   }
@@ -93,7 +107,9 @@ export function chooseModel(model: ModelInfo): void {
 
 async function loadProfile(): Promise<void> {
   try {
-    dispatch({ type: 'profile', profile: await api.me() });
+    const profile = await api.me();
+    dispatch({ type: 'profile', profile });
+    if (profile.id) readerIs(profile.id);
   } catch (error) {
     noticed(error);
   }
@@ -163,7 +179,10 @@ export async function loadThread(id: string): Promise<void> {
     }
     if (detail.active_run !== null) attach(id, detail.active_run);
     else if (!following.has(id)) settleDraft(id);
+    keepChat(id);
   } catch (error) {
+    const isAway = error instanceof ApiError && error.status === 0;
+    if (isAway && threadOf(id)?.state !== 'ready' && (await showKept(id))) return;
     const missing = error instanceof ApiError && error.status === 404;
     if (missing && draftOf(id).text !== '') {
       // The chat was made here and never reached the server; its text is still ours.
@@ -398,6 +417,7 @@ function accepted(chatId: string, isOurs: boolean): void {
 function afterwards(chatId: string): void {
   void refreshModels();
   void syncVerdicts(chatId);
+  keepChat(chatId);
 }
 
 /** A rail may have masked the message that we sent; the stored one is the truth. */

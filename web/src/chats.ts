@@ -1,6 +1,7 @@
 /** The list of chats and what a reader does to a whole chat: rename, pin, archive, delete. */
 
 import { api, ApiError, type ChatPatch } from './api';
+import { dropKept } from './kept';
 import { dropDraft } from './lib/drafts';
 import { noticed } from './noticed';
 import { dispatch, state } from './store';
@@ -76,6 +77,7 @@ async function finishDelete(id: string): Promise<void> {
   try {
     await api.deleteChat(id);
     dropDraft(id);
+    dropKept(id);
     dispatch({ type: 'chat-gone', id });
     tell({ chat: id, what: 'gone' });
   } catch (error) {

@@ -3,6 +3,8 @@ import { cameBack, listenToTabs, openChat, setOnline, start, stop } from './acti
 import { finishDeletes } from './chats';
 import { shortcutOf } from './lib/keys';
 import { applySettings } from './lib/settings';
+import { takeShared } from './lib/sharing';
+import { newVersion } from './lib/version';
 import { warm } from './markdown/paint';
 import './style/tokens.css';
 import './style/app.css';
@@ -51,9 +53,21 @@ document.addEventListener('visibilitychange', () => {
   else cameBack(Date.now() - leftAt);
 });
 
+takeShared();
 setOnline(navigator.onLine);
 listenToTabs();
 render(<App />, document.getElementById('app')!);
 void start();
 watchModels(() => !document.hidden);
 route();
+
+/** Last of all, so that it takes nothing from the first answer. */
+function installLater(): void {
+  const job = () =>
+    import('./lib/installed').then(({ install }) => install((reload) => (newVersion.value = reload))).catch(() => {
+      // Without it the page is only a page.
+    });
+  if ('requestIdleCallback' in window) requestIdleCallback(job, { timeout: 10_000 });
+  else setTimeout(job, 2_000);
+}
+if (import.meta.env.PROD) addEventListener('load', installLater);

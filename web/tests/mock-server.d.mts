@@ -17,6 +17,7 @@ export interface Control {
   keys: string[];
   refuse: Refusal | null;
   instructions: string;
+  reader: string;
   models: ModelInfo[];
   usage: SpentRow[];
   spend(days: number): void;

@@ -24,6 +24,7 @@ const TYPES = {
   '.js': 'text/javascript; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
+  '.png': 'image/png',
   '.woff2': 'font/woff2',
   '.webmanifest': 'application/manifest+json',
 };
@@ -166,6 +167,8 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     /** Answers the next n requests that match with an error: `{ n, match, status, code }`. */
     refuse: null,
     instructions: '',
+    /** Who is reading, as `GET /me` says. */
+    reader: 'local',
     models: structuredClone(MODELS),
     /** What `GET /usage` adds up. */
     usage: [],
@@ -197,6 +200,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       control.refuse = null;
       control.token = token;
       control.instructions = '';
+      control.reader = 'local';
       control.models = structuredClone(MODELS);
       control.usage = [];
       control.mayPrewarm = true;
@@ -417,7 +421,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     if (path === '/status') return json({ version: '0.1.0', auth: control.token ? 'token' : 'local', models: control.models, default_model: 'parley-tiny' });
     if (path === '/me') {
       if (method === 'PATCH' && body.custom_instructions !== undefined) control.instructions = body.custom_instructions;
-      return json({ custom_instructions: control.instructions, memory: true });
+      return json({ id: control.reader, custom_instructions: control.instructions, memory: true });
     }
     if (path === '/prewarm') {
       const model = control.models.find(({ id }) => id === body.model);
@@ -444,7 +448,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     }
     if (path === '/chat' && method === 'POST') {
       if (chats.has(body.id)) throw new Refused(409, 'conflict', 'This chat exists.');
-      return json(addChat({ id: body.id ?? newId(), title: body.title ?? null, model: body.model ?? null }), 201);
+      return json(Object.assign(addChat({ id: body.id ?? newId(), title: body.title ?? null, model: body.model ?? null }), { temporary: body.temporary ?? false }), 201);
     }
     const [, kind, id, verb] = path.split('/');
     if (kind === 'runs') {

@@ -166,7 +166,9 @@ export const en = {
   sayLoading: 'The model is being loaded.',
   sayRetrying: 'The model did not answer. Trying again.',
   sayQueued: (place: number) => `Waiting, ${ordinal(place)} in the queue.`,
-  sayDone: (text: string) => `Answer finished. ${text}`,
+  sayDone: 'Answer finished.',
+  answerRead: 'The answer, read aloud',
+  codeSpoken: 'A block of code.',
   sayWithdrawn: (text: string) => `The answer was withdrawn. ${text}`,
   sayStopped: 'The answer was stopped.',
   sayFailed: 'The answer failed.',
@@ -249,6 +251,8 @@ export const en = {
   offline: 'You are offline. Your chats are safe; we continue when the network is back.',
   reconnecting: 'Connection lost. Reconnecting; nothing is lost.',
   serverAway: 'Parley does not answer right now. Trying again.',
+  newVersion: 'A new version of Parley is ready.',
+  reload: 'Reload',
   notSent: 'Not sent',
   errorNetwork: 'No connection to Parley. Your message is kept; try again.',
   errorGeneric: 'Something went wrong. Please try again.',
@@ -282,6 +286,7 @@ export const en = {
   instructionsHint: 'For example: answer briefly, in plain words.',
   instructionsSaved: 'Saved',
   followAnswers: 'Follow the answer while it is written',
+  speakAnswers: 'Read answers aloud to screen readers as they come',
   version: (v: string) => `Parley ${v}`,
 
   // Keyboard help

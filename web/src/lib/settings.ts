@@ -12,6 +12,8 @@ export interface Settings {
   /** Scroll along while an answer is written. */
   follow: boolean;
   sidebar: boolean;
+  /** Read an answer to a screen reader while it is written; unset: yes. */
+  speak?: boolean;
 }
 
 const isSettings = (value: unknown): value is Partial<Settings> => typeof value === 'object' && value !== null;

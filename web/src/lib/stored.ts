@@ -20,8 +20,12 @@ export function save(key: string, value: unknown): void {
   }
 }
 
+/** Where `offline.ts` keeps what can be read without a network. */
+export const OFFLINE_DB = 'parley-offline';
+
 export function forgetAll(): void {
   try {
+    indexedDB.deleteDatabase(OFFLINE_DB);
     for (const key of Object.keys(localStorage)) if (key.startsWith('parley.')) localStorage.removeItem(key);
   } catch {
     // See above.

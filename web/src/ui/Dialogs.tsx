@@ -162,6 +162,10 @@ function Settings() {
         <span>{words.followAnswers}</span>
         <input type="checkbox" role="switch" checked={follow} onChange={(event) => change({ follow: event.currentTarget.checked })} />
       </label>
+      <label class="switch">
+        <span>{words.speakAnswers}</span>
+        <input type="checkbox" role="switch" checked={settings.value.speak !== false} onChange={(event) => change({ speak: event.currentTarget.checked })} />
+      </label>
       <Instructions />
       <div class="links">
         <button type="button" class="text-button" onClick={() => (dialog.value = 'memory')}>{words.memoryManage}</button>

@@ -3,6 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { locale, t } from '../lib/i18n';
+import { newVersion } from '../lib/version';
 import { model, online, runLink, server, serverProblem } from '../store';
 import type { Unsent } from '../state';
 import type { Message, Problem, Verdict } from '../wire';
@@ -106,9 +107,10 @@ export function NotSent({ unsent, retry }: { unsent: Unsent; retry: () => void }
   );
 }
 
-/** One line over the composer when the connection is not what it should be. */
+/** One line over the composer when the connection is not what it should be, or the page is not the newest. */
 export function Strip() {
   const words = t.value;
+  const reload = newVersion.value;
   const text = !online.value
     ? words.offline
     : runLink.value === 'waiting'
@@ -116,11 +118,22 @@ export function Strip() {
       : server.value === null && serverProblem.value !== null
         ? words.serverAway
         : null;
-  return text === null ? null : (
-    <div class="strip">
-      <icons.Cloud />
-      <p>{text}</p>
-    </div>
+  if (text !== null) {
+    return (
+      <div class="strip">
+        <icons.Cloud />
+        <p>{text}</p>
+      </div>
+    );
+  }
+  return (
+    reload && (
+      <div class="strip" role="status">
+        <icons.Spark />
+        <p>{words.newVersion}</p>
+        <button type="button" class="note-button" onClick={reload}>{words.reload}</button>
+      </div>
+    )
   );
 }
 

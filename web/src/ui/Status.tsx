@@ -1,16 +1,20 @@
 /**
  * What a screen reader hears. The conversation itself is not a live region: words that arrive one by one would be read
- * one by one. Here is said once that an answer has begun, and once what it is.
+ * one by one. One region says what happens; another reads the answer, sentence by sentence, unless that is switched off.
  */
 
+import { effect } from '@preact/signals';
+import { useEffect, useState } from 'preact/hooks';
 import { t } from '../lib/i18n';
-import { ended, isRunning, messages, runLink, runPhase, runPosition } from '../store';
+import { settings } from '../lib/settings';
+import { ended, isRunning, messages, online, runLink, runMessageId, runPhase, runPosition, runText } from '../store';
+import { parser } from './Answer';
 
 const LONGEST = 600;
+/** Sentences that were read may go; the region is no second transcript. */
+const MOST_SENTENCES = 12;
 
-/** Marks are for the eye. */
-const spoken = (text: string): string =>
-  text.replace(/```[\s\S]*?(?:```|$)/g, ' … ').replace(/[*_`#>|~]+/g, '').replace(/\s+/g, ' ').trim().slice(0, LONGEST);
+const spoken = (text: string): string => parser.peek()?.clean(text).slice(0, LONGEST) ?? '';
 
 /** No times: a sentence that stays the same is said once. */
 function phaseSentence(): string {
@@ -32,6 +36,7 @@ function phaseSentence(): string {
 
 function sentence(): string {
   const words = t.value;
+  if (!online.value) return words.offline;
   if (isRunning.value) {
     if (runLink.value === 'waiting') return words.sayReconnecting;
     return phaseSentence();
@@ -41,11 +46,57 @@ function sentence(): string {
   if (last.how === 'stopped') return words.sayStopped;
   if (last.how === 'failed') return words.sayFailed;
   if (last.how === 'withdrawn') return words.sayWithdrawn(spoken(messages.value[last.messageId]?.content ?? ''));
-  return words.sayDone(spoken(messages.value[last.messageId]?.content ?? ''));
+  return words.sayDone;
 }
 
-export const Status = () => (
-  <div class="sr-only" role="status" aria-live="polite" aria-atomic="true">
-    {sentence()}
-  </div>
-);
+interface Said {
+  n: number;
+  text: string;
+}
+let count = 0;
+
+/** The answer that is being written, as far as its sentences are whole. */
+function useSentences(): readonly Said[] {
+  const [read, setRead] = useState<readonly Said[]>([]);
+  useEffect(() => {
+    let id: string | null = null;
+    let reader: InstanceType<NonNullable<typeof parser.value>['Sentences']> | null = null;
+    return effect(() => {
+      const running = runMessageId.value;
+      const text = runText.value;
+      const module = parser.value;
+      if (running !== null && running !== id && module) {
+        id = running;
+        reader = new module.Sentences(t.peek().codeSpoken);
+        setRead([]);
+      }
+      if (!reader || settings.value.speak === false) return;
+      const last = running === null ? ended.value : null;
+      // A verdict that came late: what is left of it is not read.
+      if (running === null && (last?.messageId !== id || last.how === 'withdrawn')) return;
+      const fresh = reader.next(running === null ? (messages.peek()[id!]?.content ?? '') : text, running === null);
+      if (fresh.length > 0) setRead((before) => [...before, ...fresh.map((one) => ({ n: ++count, text: one }))].slice(-MOST_SENTENCES));
+    });
+  }, []);
+  return read;
+}
+
+export function Status() {
+  return (
+    <>
+      <div class="sr-only" role="status" aria-live="polite" aria-atomic="true">
+        {sentence()}
+      </div>
+      <Reading />
+    </>
+  );
+}
+
+function Reading() {
+  const read = useSentences();
+  return (
+    <div class="sr-only" role="log" aria-live="polite" aria-relevant="additions" aria-label={t.value.answerRead}>
+      {read.map(({ n, text }) => <p key={n}>{text}</p>)}
+    </div>
+  );
+}

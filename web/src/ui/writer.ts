@@ -5,6 +5,7 @@ import { t } from '../lib/i18n';
 import { mayShow } from '../lib/pictures';
 import { Prose, type ProseLabels } from '../markdown/prose';
 
+export { clean, Sentences } from '../lib/sentences';
 export { pressed } from '../markdown/pressed';
 
 const labels = (): ProseLabels => {

@@ -126,5 +126,8 @@ test('the conversation is no live region; one status says what happens', async (
   await page.keyboard.press('Escape');
   await expect(status).toHaveText('The answer was stopped.');
   await parley.say('Tell me a story');
-  await expect(status).toContainText('Answer finished. Once upon a time');
+  await expect(status).toHaveText('Answer finished.');
+  const read = page.getByRole('log');
+  await expect(read.locator('p').first()).toHaveText('Once upon a time, in a small harbour town, a lighthouse keeper grew tired of talking to the sea.');
+  await expect(read.locator('p').last()).toHaveText('The keeper only smiled: it takes two to keep a light honest.');
 });
