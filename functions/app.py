@@ -5,6 +5,7 @@ Here is the only map from an error's code to an HTTP status, and the headers tha
 
 import asyncio
 import gc
+import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -16,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from pydantic import ValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +28,7 @@ from functions.api import (
     embeddings,
     exports,
     health,
+    imports,
     knowledge,
     me,
     memories,
@@ -54,11 +57,12 @@ from functions.errors import (
     UpstreamError,
 )
 from functions.services import Services
-from functions.settings import BODY_BYTES, KNOWLEDGE_FILE_BYTES
+from functions.settings import BODY_BYTES, IMPORT_BYTES, KNOWLEDGE_FILE_BYTES
 from functions.telemetry import log_fault
 
 DRAIN_BYTES = 16 * BODY_BYTES
 DRAIN_SECONDS = 5.0
+FILES = {"/knowledge": KNOWLEDGE_FILE_BYTES, "/import": IMPORT_BYTES}
 OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
 
 STATUS: dict[type[ParleyError], tuple[int, str]] = {
@@ -121,6 +125,7 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
         runs,
         me,
         shares,
+        imports,
         memories,
         templates,
         knowledge,
@@ -252,9 +257,8 @@ class Edge:
 
 
 def _most_bytes(scope: Scope) -> int:
-    """A document is the one body that may be large: its route writes it to disk as it comes."""
-    is_upload = scope["method"] == "POST" and scope["path"] == "/knowledge"
-    return KNOWLEDGE_FILE_BYTES if is_upload else BODY_BYTES
+    """A file is the one body that may be large: its route writes it to disk as it comes."""
+    return FILES.get(scope["path"], BODY_BYTES) if scope["method"] == "POST" else BODY_BYTES
 
 
 def _declares_too_much(scope: Scope, most: int) -> bool:
@@ -279,13 +283,29 @@ _HASHED = re.compile(r"-[\w-]{8,}\.\w+$")  # Vite puts a content hash into the n
 
 
 class Assets(StaticFiles):
-    """Hashed names never change: cached for good. Everything else is asked for again."""
+    """Hashed names never change: cached for good. Everything else is asked for again. What the build has packed is
+    sent packed."""
 
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:  # the signature is Starlette's
-        response = super().file_response(*args, **kwargs)
-        is_hashed = bool(_HASHED.search(str(args[0])))
+    def file_response(self, full_path: Any, stat_result: Any, scope: Scope, status_code: int = 200) -> Response:
+        packed, encoding = _packed(str(full_path), Headers(scope=scope).get("accept-encoding", ""))
+        if encoding:
+            full_path, stat_result = packed, os.stat(packed)
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        is_hashed = bool(_HASHED.search(packed.removesuffix(f".{encoding}")))
         response.headers["cache-control"] = "public, max-age=31536000, immutable" if is_hashed else "no-cache"
+        response.headers.add_vary_header("accept-encoding")
+        if encoding:
+            response.headers["content-encoding"] = {"gz": "gzip"}.get(encoding, encoding)
         return response
+
+
+def _packed(path: str, accepted: str) -> tuple[str, str]:
+    """The smallest form that the client reads, and the end of its name; `path` itself and `""` where there is none."""
+    codings = {coding.split(";")[0].strip() for coding in accepted.split(",") if not coding.rstrip().endswith(";q=0")}
+    for name, suffix in (("br", "br"), ("gzip", "gz")):
+        if name in codings and os.path.isfile(f"{path}.{suffix}"):
+            return f"{path}.{suffix}", suffix
+    return path, ""
 
 
 def _serve_web(app: FastAPI, web: Path | None) -> None:

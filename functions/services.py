@@ -19,6 +19,7 @@ from functions.adapters.sealed import Seals
 from functions.chat.books import Books
 from functions.chat.context import Fill
 from functions.chat.follow_ups import FollowUps
+from functions.chat.imports import Imports
 from functions.chat.indexing import Indexing
 from functions.chat.jobs import Jobs, bring_to_its_end
 from functions.chat.library import Library
@@ -97,6 +98,7 @@ class Services:
     quotas: Quotas
     books: Books
     sharing: Sharing
+    imports: Imports
     secret_key: bytes
 
 
@@ -250,6 +252,7 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         retention=Retention(store, runs, _clock, chats_days=settings.chats_days, cache=cache),
         quotas=quotas,
         books=books,
+        imports=Imports(store, lambda: turns.rails, _clock),
         sharing=Sharing(store, _clock, is_on=settings.share_links),
         secret_key=secret_key,
     )

@@ -1,8 +1,8 @@
 """What a user takes along: one chat as JSON or Markdown, or all that is theirs as one JSON document."""
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Response
@@ -10,10 +10,8 @@ from fastapi.responses import StreamingResponse
 
 from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.fields import Id
+from functions.chat.exports import export_of, whole_chat
 from functions.chat.messages import Chat, Message, utc_now
-from functions.errors import NotFound
-from functions.ports import ChatStore
-from functions.settings import PAGE_MAX
 
 router = APIRouter(tags=["export"])
 
@@ -30,56 +28,27 @@ async def export_chat(
     if format == "markdown":
         path = await services.store.read_path(who.owner, chat_id, chat.active_leaf) if chat.active_leaf else ()
         return Response(_markdown(chat, path), media_type="text/markdown", headers=_as_file(f"parley-{chat_id}.md"))
-    body = msgspec.json.encode({"format": "parley.chat.v1", **await _whole(services.store, who.owner, chat)})
+    body = msgspec.json.encode({"format": "parley.chat.v1", **await whole_chat(services.store, who.owner, chat)})
     return Response(body, media_type="application/json", headers=_as_file(f"parley-{chat_id}.json"))
 
 
 @router.get("/export", response_model=None)
 async def export_all(who: CurrentPrincipal, services: CurrentServices) -> Response:
-    """Every chat with all its messages, archived ones too, the profile, what is remembered, and the templates; one
-    chat at a time is read into the process."""
-    # Asked before the first byte: a store that is away answers with a status, not with half a document.
-    profile = await services.store.get_profile(who.owner)
-    memories = await services.store.list_memories(who.owner)
-    templates = await services.store.list_templates(who.owner)
-    head = {
-        "format": "parley.export.v1",
-        "exported_at": utc_now(),
-        "profile": profile,
-        "memories": memories,
-        "templates": templates,
-    }
+    """Every chat with all its messages, archived ones too, and all else that is the caller's; `chat/exports.py`."""
+    pieces = export_of(services.store, who.owner)
+    first = await anext(pieces)  # a store that is away answers with a status, not with half a document
     return StreamingResponse(
-        _document(services.store, who.owner, head),
+        _after(first, pieces),
         media_type="application/json",
         headers=_as_file(f"parley-{utc_now():%Y-%m-%d}.json"),
     )
 
 
-async def _document(store: ChatStore, owner: str, head: dict[str, Any]) -> AsyncIterator[bytes]:
-    yield msgspec.json.encode(head)[:-1] + b',"chats":['
-    separator = b""
-    async for chat in _chats(store, owner):
-        with suppress(NotFound):  # deleted while the chats before it were read
-            yield separator + msgspec.json.encode(await _whole(store, owner, chat))
-            separator = b","
-    yield b"]}"
-
-
-async def _chats(store: ChatStore, owner: str) -> AsyncIterator[Chat]:
-    for archived in (False, True):
-        after: str | None = None
-        while True:
-            page = await store.list_chats(owner, limit=PAGE_MAX, after=after, archived=archived)
-            for chat in page.data:
-                yield chat
-            if (after := page.next) is None:
-                break
-
-
-async def _whole(store: ChatStore, owner: str, chat: Chat) -> dict[str, Any]:
-    messages: tuple[Message, ...] = (await store.list_messages(owner, chat.id)).data
-    return {"chat": chat, "messages": messages}
+async def _after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
+            yield piece
 
 
 def _markdown(chat: Chat, path: tuple[Message, ...]) -> str:

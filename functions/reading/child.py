@@ -7,12 +7,12 @@ to that. It gets no environment, writes no file, and asks nobody.
 
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from functions.reading.blocks import Block, Trouble
+from functions.reading.confined import confine
 from functions.reading.docx import read_docx
 from functions.reading.html import read_html
 from functions.reading.markdown import read_markdown
@@ -23,7 +23,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def main(kind: str, path: str, memory_bytes: str, cpu_seconds: str, pages: str, chars: str) -> None:
-    _confine(int(memory_bytes), int(cpu_seconds))
+    confine(int(memory_bytes), int(cpu_seconds))
     try:
         title, blocks = _parsed(kind, Path(path), int(pages))
         _say(title, blocks, int(chars))
@@ -33,16 +33,6 @@ def main(kind: str, path: str, memory_bytes: str, cpu_seconds: str, pages: str, 
         _line({"trouble": "too_large"})
     except RecursionError:
         _line({"trouble": "damaged"})
-
-
-def _confine(memory_bytes: int, cpu_seconds: int) -> None:
-    with suppress(ImportError):  # Windows: the parent's clock and the file's own limits are what is left
-        import resource  # noqa: PLC0415
-
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        with suppress(ValueError, OSError):  # macOS refuses this one
-            resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
 def _parsed(kind: str, path: Path, pages: int) -> tuple[str | None, Iterator[Block]]:
