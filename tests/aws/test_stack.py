@@ -9,14 +9,16 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from functions.chat.messages import TitleJob, new_id
+from functions.chat.messages import RememberJob, new_id
 from functions.services import open_store
+from tests.aws.function_url import function_url
 from tests.aws.lambdas import free_port
 from tests.aws.stack import KEYS, NAME, REGION, Stack, deployed
 from tests.house import parse_events, text_of
@@ -24,6 +26,13 @@ from tests.simulated import Scenario, SimulatedEngine, answer_of
 
 TOKENS = 12
 START_SECONDS = 60.0
+QUESTION = "And to this the answer, please"
+
+
+def answer_to(engine: SimulatedEngine, question: str) -> str:
+    """What the model says to it, undisturbed; it hears of titles as well."""
+    asked = (request["messages"] for request in engine.stats.requests)
+    return next(answer_of(messages, TOKENS) for messages in asked if messages[-1]["content"] == question)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +53,14 @@ async def engine(engine_port: int) -> AsyncIterator[SimulatedEngine]:
         yield engine
 
 
+@dataclass
+class Api:
+    url: str
+    process: "subprocess.Popen[bytes]"
+
+
 @contextmanager
-def api(stack: Stack, folder: Path) -> Iterator[str]:
+def api(stack: Stack, folder: Path, **settings: str) -> Iterator[Api]:
     """The image's own command, in the environment of the deployed function."""
     port = free_port()
     command = [
@@ -59,21 +74,22 @@ def api(stack: Stack, folder: Path) -> Iterator[str]:
         "--no-access-log",
     ]
     kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-    environment = kept | stack.environment_of("api") | {"PARLEY_AUTH": "local"}
+    environment = kept | stack.environment_of("api") | {"PARLEY_AUTH": "local"} | settings
     with (folder / "api.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield Api(f"http://127.0.0.1:{port}", process)
     finally:
+        process.send_signal(signal.SIGCONT)
         process.send_signal(signal.SIGTERM)
         process.wait(20)
 
 
 @asynccontextmanager
 async def client(stack: Stack, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
-    with api(stack, folder) as url:
-        await asyncio.to_thread(_await_ready, url)
-        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+    with api(stack, folder) as running:
+        await asyncio.to_thread(_await_ready, running.url)
+        async with httpx.AsyncClient(base_url=running.url, timeout=60) as http:
             yield http
 
 
@@ -120,7 +136,7 @@ async def test_a_worker_that_dies_in_the_middle_is_followed_by_another(
 ) -> None:
     async with client(stack, tmp_path) as http:
         engine.gate.hold(5)
-        chat_id, run_id = await ask_in_the_background(http, "take over, please")
+        chat_id, run_id = await ask_in_the_background(http, QUESTION)
         async with http.stream("GET", f"/runs/{run_id}/events") as reading:
             async for line in reading.aiter_lines():
                 if line == "event: delta":
@@ -133,8 +149,63 @@ async def test_a_worker_that_dies_in_the_middle_is_followed_by_another(
 
     assert events[-1].name == "done"
     assert [event.id for event in events] == list(range(1, len(events) + 1))
-    whole = answer_of(engine.stats.requests[0]["messages"], TOKENS)
+    whole = answer_to(engine, QUESTION)
     assert chat["messages"][-1]["content"] == text_of(events) == whole
+
+
+async def test_an_answer_streams_while_the_model_writes_and_is_finished_for_a_client_that_left(
+    stack: Stack, engine: SimulatedEngine, tmp_path: Path
+) -> None:
+    with api(stack, tmp_path) as running:
+        await asyncio.to_thread(_await_ready, running.url)
+        async with function_url(running.url) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
+            chat_id = (await http.post("/chat", json={})).json()["id"]
+            engine.gate.hold(5)
+            body = {"message": {"id": new_id(), "content": QUESTION}}
+            async with http.stream("POST", f"/chat/{chat_id}/completion", json=body) as answer:
+                async for line in answer.aiter_lines():
+                    if line == "event: delta":  # the model waits for us, and has said no more
+                        break
+            engine.gate.release()
+
+            events = parse_events((await http.get(f"/runs/{answer.headers['x-run-id']}/events")).text)
+
+    assert events[-1].name == "done"
+    assert text_of(events) == answer_to(engine, QUESTION)
+
+
+async def test_a_frozen_function_is_followed_by_the_worker_and_writes_nothing_when_it_thaws(
+    stack: Stack, engine: SimulatedEngine, tmp_path: Path
+) -> None:
+    with api(stack, tmp_path, PARLEY_LEASE_SECONDS="2") as running:
+        await asyncio.to_thread(_await_ready, running.url)
+        async with httpx.AsyncClient(base_url=running.url, timeout=60) as http:
+            chat_id = (await http.post("/chat", json={})).json()["id"]
+            engine.gate.hold(5)
+            body = {"message": {"id": new_id(), "content": QUESTION}}
+            async with http.stream("POST", f"/chat/{chat_id}/completion", json=body) as answer:
+                async for line in answer.aiter_lines():
+                    if line == "event: delta":
+                        break
+                running.process.send_signal(signal.SIGSTOP)
+                engine.gate.release()
+                await engine.until(started=2)  # nobody reads: a bell has woken the worker
+            run_id = answer.headers["x-run-id"]
+            with _environment(stack):
+                store = await open_store(stack.environment_of("worker")["PARLEY_STORE_URL"])
+                try:
+                    while (ended := await store.get_run("local", run_id)).status != "completed":
+                        pass  # a poll of another process, through the store
+                finally:
+                    await store.close()
+            running.process.send_signal(signal.SIGCONT)
+
+            events = parse_events((await http.get(f"/runs/{run_id}/events")).text)
+            run = (await http.get(f"/runs/{run_id}")).json()
+
+    assert (run["status"], events[-1].name, ended.epoch) == ("completed", "done", 2)
+    assert [event.id for event in events] == list(range(1, len(events) + 1))
+    assert text_of(events) == answer_to(engine, QUESTION)
 
 
 async def test_a_message_that_cannot_be_read_ends_in_the_dead_queue(stack: Stack) -> None:
@@ -172,7 +243,7 @@ async def test_the_clock_does_by_night_what_would_have_woken_a_gpu_by_day(
     with _environment(stack):
         store = await open_store(stack.environment_of("worker")["PARLEY_STORE_URL"])
         try:
-            await store.put_job("night", TitleJob(owner="local", chat_id=chat_id), at_ms=0)
+            await store.put_job("night", RememberJob(owner="local", chat_id=chat_id, run_id=run_id), at_ms=0)
             queued = await store.take_job(now_ms=2**45, hidden_ms=1000, lane="work", job_id="night")
             assert queued is not None
             await store.delay_job(queued, at_ms=0, lane="night", attempts=0)
