@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
-from functions import measure, operate, telemetry, users, webbuild
+from functions import archives, measure, operate, telemetry, users, webbuild
 from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
@@ -63,7 +63,15 @@ def cli() -> None:
     """Parley: your own private ChatGPT on serverless GPUs."""
 
 
-for command in (operate.node, operate.status, operate.cost, users.users, measure.command):
+for command in (
+    operate.node,
+    operate.status,
+    operate.cost,
+    users.users,
+    archives.export_all,
+    archives.import_chats,
+    measure.command,
+):
     cli.add_command(command)
 
 
