@@ -8,6 +8,7 @@ Before Lambda would end the process, runs under way are let go: their next bell 
 """
 
 import asyncio
+import logging
 from functools import cache, partial
 from typing import Any
 
@@ -24,8 +25,8 @@ from functions.settings import LambdaSettings
 from functions.workers.bell import Bell, Ringing, now_ms
 from functions.workers.lambda_host import SPARE_SECONDS, Warm
 
-logger = Logger(service="parley")
-processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
+logger = Logger(service="parley")  # the logger of this name, which telemetry writes to
+processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logging.getLogger("parley"))
 warm = Warm()
 _decode = msgspec.json.Decoder(Bell).decode
 

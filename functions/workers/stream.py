@@ -4,6 +4,7 @@ Each job that becomes free to be taken (new, delayed, given back) rings its bell
 the message by which they got it comes back if they die. It knows no models and no chats, so it starts fast.
 """
 
+import logging
 from base64 import b64decode
 from functools import cache
 from typing import Any
@@ -24,8 +25,10 @@ from functions.workers.bell import Bell, Ringing
 # What dynamo_jobs calls the lanes. The other two are the night's, which a clock looks through.
 LANES: dict[str, Lane] = {"all": "runs", "work": "work"}
 
-logger = Logger(service="parley")
-processor = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False, logger=logger)
+logger = Logger(service="parley")  # the logger of this name, which telemetry writes to
+processor = BatchProcessor(
+    EventType.DynamoDBStreams, raise_on_entire_batch_failure=False, logger=logging.getLogger("parley")
+)
 _decode = msgspec.json.Decoder(Job).decode
 
 
