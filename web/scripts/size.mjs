@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 // opened from a menu, and of the languages that are coloured only where one of them is written.
 const LIMITS = { entry: 60, chat: 190, pages: 40, languages: 20 };
 const LANGUAGES = /^(?:cpp|csharp|dockerfile|ini|kotlin|makefile|php|r|ruby|swift)-/;
-const PAGES = /^(?:Usage|Passage|[Kk]nowledge|Memory|Summary|Farewell|Tuning|Archive)-/;
+const PAGES = /^(?:[Ii]mport|[Ss]hared?|bring|Usage|Passage|[Kk]nowledge|Memory|Summary|Farewell|Tuning|Archive|Palette|Help|keys|KeyMap|[Tt]emplates|Selection|writing|seek|fuzzy|swipe)-/;
 
 const dist = new URL('../dist/', import.meta.url).pathname;
 const html = readFileSync(join(dist, 'index.html'), 'utf8');

@@ -40,9 +40,14 @@ export async function patchChat(id: string, patch: ChatPatch): Promise<Problem |
   }
 }
 
-export function archiveChat(chat: Chat): void {
+/** Out of the list, and no longer on the screen. */
+export function hideChat(chat: Chat): void {
   dispatch({ type: 'chat-hidden', id: chat.id });
   if (state.peek().open === chat.id) location.hash = '';
+}
+
+export function archiveChat(chat: Chat): void {
+  hideChat(chat);
   void patchChat(chat.id, { archived: true });
 }
 
@@ -57,8 +62,7 @@ const leaving = new Map<string, { chat: Chat; timer: ReturnType<typeof setTimeou
 export const UNDO_MS = 7_000;
 
 export function deleteChat(chat: Chat): void {
-  dispatch({ type: 'chat-hidden', id: chat.id });
-  if (state.peek().open === chat.id) location.hash = '';
+  hideChat(chat);
   leaving.set(chat.id, { chat, timer: setTimeout(() => void finishDelete(chat.id), UNDO_MS) });
 }
 
@@ -68,6 +72,8 @@ export function undoDelete(id: string): void {
   clearTimeout(one.timer);
   leaving.delete(id);
   dispatch({ type: 'chat-put', chat: one.chat });
+  // Where it belongs among the found only the server knows.
+  if (state.peek().list.query !== '') void loadChats();
 }
 
 async function finishDelete(id: string): Promise<void> {

@@ -1,8 +1,9 @@
+import { effect } from '@preact/signals';
 import { render } from 'preact';
 import { cameBack, listenToTabs, openChat, setOnline, start, stop } from './actions';
 import { finishDeletes } from './chats';
 import { shortcutOf } from './lib/keys';
-import { applySettings } from './lib/settings';
+import { applySettings, settings } from './lib/settings';
 import { takeShared } from './lib/sharing';
 import { newVersion } from './lib/version';
 import { warm } from './markdown/paint';
@@ -12,18 +13,21 @@ import './style/prose.css';
 import { watchModels } from './models';
 import { isRunning, openId, session } from './store';
 import { App } from './ui/App';
-import { dialog, focus, go, isDrawerOpen, showSidebar, toggleSidebar } from './ui/view';
+import { dialog, focus, go, isDrawerOpen, isPhone, showSidebar, toggleSidebar } from './ui/view';
 
-/** The address is `#/c/<chat>`: a static host needs no rules for it. */
-const chatInAddress = (): string | null => /^#\/c\/([\w-]{1,64})$/.exec(location.hash)?.[1] ?? null;
+/** The address is `#/c/<chat>`, or `#/c/<chat>/<message>`: a static host needs no rules for it. */
+const inAddress = (): string[] => /^#\/c\/([\w-]{1,64})(?:\/([\w-]{1,64}))?$/.exec(location.hash)?.slice(1) ?? [];
 
 function route(): void {
-  const id = chatInAddress();
+  const [id = null, messageId] = inAddress();
   if (id !== openId.peek()) void openChat(id);
+  if (id !== null && messageId) void import('./lib/seek').then(({ seek }) => seek(id, messageId));
 }
 
 function pressed(event: KeyboardEvent): void {
-  const shortcut = shortcutOf(event);
+  // The palette is on its way before its letter is: what is typed next is meant for it.
+  if (event.key === 'Control' || event.key === 'Meta') void import('./ui/Palette').catch(() => {});
+  const shortcut = shortcutOf(event, settings.peek().singleKeys);
   if (shortcut === null || session.peek() === 'out' || document.querySelector('dialog[open]')) return;
   if (shortcut === 'stop') {
     if (isDrawerOpen.peek()) isDrawerOpen.value = false;
@@ -53,13 +57,27 @@ document.addEventListener('visibilitychange', () => {
   else cameBack(Date.now() - leftAt);
 });
 
+/** A chat that somebody shares is a page of its own, for readers who need not sign in. */
+const sharedInAddress = (): string | null => /^#\/shared\/([\w-]{1,64})$/.exec(location.hash)?.[1] ?? null;
+const sharedAtFirst = sharedInAddress();
+addEventListener('hashchange', () => {
+  if (sharedInAddress() !== sharedAtFirst) location.reload();
+});
+
 takeShared();
+effect(() => {
+  if (isPhone.value) void import('./ui/swipe').then(({ listen }) => listen());
+});
 setOnline(navigator.onLine);
 listenToTabs();
-render(<App />, document.getElementById('app')!);
-void start();
-watchModels(() => !document.hidden);
-route();
+const root = document.getElementById('app')!;
+if (sharedAtFirst !== null) void import('./ui/Shared').then(({ show }) => show(root, sharedAtFirst));
+else {
+  render(<App />, root);
+  void start();
+  watchModels(() => !document.hidden);
+  route();
+}
 
 /** Last of all, so that it takes nothing from the first answer. */
 function installLater(): void {

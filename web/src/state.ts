@@ -359,7 +359,8 @@ function putChat(state: State, chat: Chat): State {
     return { ...state, list: { ...state.list, chats: byRecency([chat, ...chats]) } };
   }
   const next = chats.slice();
-  next[at] = chat;
+  const { match } = chats[at]!;
+  next[at] = match ? { ...chat, match } : chat;
   return { ...state, list: { ...state.list, chats: query === '' ? byRecency(next) : next } };
 }
 

@@ -125,6 +125,16 @@ export interface Chat {
   /** In no listing, without memory, gone at `expires_at`. */
   temporary?: boolean;
   expires_at?: string | null;
+  /** Where a search has found it. */
+  match?: Match;
+}
+
+/** The pieces of a text alternate between plain and found; together they are the text. */
+export interface Match {
+  title: readonly string[];
+  /** The newest message that says it, unless the title does. */
+  message_id: string | null;
+  snippet: readonly string[] | null;
 }
 
 /** What the model sees of the part of a chat that has become too long for it. */

@@ -16,8 +16,10 @@ export interface Control {
   bodies: { message?: { id: string; content: string }; regenerate?: string }[] & Record<string, unknown>[];
   keys: string[];
   refuse: Refusal | null;
+  lastWordAt: number;
   instructions: string;
   reader: string;
+  templates: Map<string, { id: string; name: string; text: string; updated_at: string }>;
   models: ModelInfo[];
   usage: SpentRow[];
   spend(days: number): void;
@@ -28,7 +30,7 @@ export interface Control {
   reset(): void;
   seed(n: number): void;
   thread(n: number, text?: string): { id: string };
-  chats: Map<string, { id: string }>;
+  chats: Map<string, { id: string; title: string | null; archived: boolean; pinned: boolean; active_leaf: string | null }>;
   messages: Map<string, { id: string; role: string; content: string; feedback: Feedback | null }>;
   runs: Map<string, { stop: boolean }>;
 }

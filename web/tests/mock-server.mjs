@@ -77,6 +77,10 @@ const SCENES = [
   ['中文', CHINESE, { piece: 3 }],
 ];
 
+const CHARS_PER_TOKEN = 4;
+/** An answer of this many tokens, with code, tables and formulas all through it. */
+const words = (tokens) => LONG.repeat(Math.ceil((tokens * CHARS_PER_TOKEN) / LONG.length)).slice(0, tokens * CHARS_PER_TOKEN);
+
 const MODELS = [
   {
     id: 'parley-tiny',
@@ -151,7 +155,7 @@ class Refused extends Error {
   }
 }
 
-export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_000, dist = DIST } = {}) {
+export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_000, dist = process.env.DIST ?? DIST } = {}) {
   const chats = new Map();
   const messages = new Map();
   const runs = new Map();
@@ -166,9 +170,12 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     keys: [],
     /** Answers the next n requests that match with an error: `{ n, match, status, code }`. */
     refuse: null,
+    /** When the last word of a paced answer ("rate 100 for 2000") was sent, by this clock. */
+    lastWordAt: 0,
     instructions: '',
     /** Who is reading, as `GET /me` says. */
     reader: 'local',
+    templates: new Map(),
     models: structuredClone(MODELS),
     /** What `GET /usage` adds up. */
     usage: [],
@@ -201,6 +208,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       control.token = token;
       control.instructions = '';
       control.reader = 'local';
+      control.templates.clear();
       control.models = structuredClone(MODELS);
       control.usage = [];
       control.mayPrewarm = true;
@@ -262,7 +270,8 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
   }
 
   async function play(run, chat, user) {
-    const [, text, how] = SCENES.find(([word]) => user.content.toLowerCase().includes(word)) ?? [null, STORY, {}];
+    const paced = /rate (\d+) for (\d+)/.exec(user.content);
+    const [, text, how] = paced ? [null, words(Number(paced[2])), { rate: Number(paced[1]) }] : SCENES.find(([word]) => user.content.toLowerCase().includes(word)) ?? [null, STORY, {}];
     if (how.held) held = run;
     emit(run, { type: 'run', run_id: run.id, chat_id: chat.id, user_message_id: user.id, assistant_message_id: run.assistant_message_id, model: run.model, status: 'running' });
     if (chat.title === null) {
@@ -320,7 +329,18 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     const verdicts = [];
     let said = '';
     const size = how.piece ?? 6;
-    for (let at = 0; at < text.length && !run.stop; at += size) {
+    const start = Date.now();
+    for (let at = 0; how.rate && at < text.length && !run.stop; ) {
+      // As the real server does it: what has come since the last beat, thirty times a second.
+      const due = Math.min(text.length, Math.ceil(((Date.now() - start) / 1000) * how.rate * CHARS_PER_TOKEN));
+      const piece = text.slice(at, due);
+      said += piece;
+      at = due;
+      if (piece) emit(run, { type: 'delta', text: piece });
+      if (at < text.length) await sleep(33);
+    }
+    if (how.rate) control.lastWordAt = Date.now();
+    for (let at = 0; !how.rate && at < text.length && !run.stop; at += size) {
       const piece = text.slice(at, at + size);
       said += piece;
       emit(run, { type: 'delta', text: piece });
@@ -390,6 +410,21 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
   };
   const messagesOf = (id) => [...messages.values()].filter((message) => message.chat_id === id).sort((a, b) => (a.id < b.id ? -1 : 1));
 
+  /** A text in pieces that alternate between plain and found. */
+  const pieces = (text, q) => {
+    const at = text.toLowerCase().indexOf(q);
+    return at < 0 ? [text] : [text.slice(0, at), text.slice(at, at + q.length), text.slice(at + q.length)];
+  };
+  function found(chat, q) {
+    const title = pieces(chat.title ?? '', q);
+    if (title.length > 1) return { ...chat, match: { title, message_id: null, snippet: null } };
+    const message = messagesOf(chat.id).findLast(({ content }) => content.toLowerCase().includes(q));
+    if (!message) return null;
+    const from = Math.max(0, message.content.toLowerCase().indexOf(q) - 30);
+    const around = `${from > 0 ? '…' : ''}${message.content.slice(from, from + 120).replace(/\s+/g, ' ')}…`;
+    return { ...chat, match: { title, message_id: message.id, snippet: pieces(around, q) } };
+  }
+
   async function answer(request, response) {
     const url = new URL(request.url, 'http://mock');
     const { method } = request;
@@ -398,8 +433,8 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers });
       response.end(value === undefined ? undefined : JSON.stringify(value));
     };
-    const isApi = /^\/(chat|chats|runs|me|status|session|prewarm|usage)(\/|$)/.test(path);
-    if (!isApi) return file(path, response);
+    const isApi = /^\/(chat|chats|runs|me|status|session|prewarm|usage|templates)(\/|$)/.test(path);
+    if (!isApi) return file(path, request, response);
     control.requests.push(`${method} ${path}`);
     const body = method === 'GET' || method === 'DELETE' ? {} : await bodyOf(request);
     if (method === 'POST') control.bodies.push(body);
@@ -423,6 +458,14 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       if (method === 'PATCH' && body.custom_instructions !== undefined) control.instructions = body.custom_instructions;
       return json({ id: control.reader, custom_instructions: control.instructions, memory: true });
     }
+    if (path === '/templates') return json({ object: 'list', data: [...control.templates.values()], has_more: false });
+    if (path.startsWith('/templates/')) {
+      const id = path.slice('/templates/'.length);
+      if (method === 'DELETE') return control.templates.delete(id) ? json(undefined, 204) : json({ error: { code: 'not_found', message: 'There is no such template.' } }, 404);
+      const template = { id, ...body, updated_at: new Date().toISOString() };
+      control.templates.set(id, template);
+      return json(template);
+    }
     if (path === '/prewarm') {
       const model = control.models.find(({ id }) => id === body.model);
       if (!model) throw new Refused(404, 'model_not_found', 'There is no such model.');
@@ -437,8 +480,11 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     if (path === '/chats') {
       const limit = Number(url.searchParams.get('limit') ?? 50);
       const q = (url.searchParams.get('q') ?? '').toLowerCase();
+      const archived = url.searchParams.get('archived') === 'true';
       const all = [...chats.values()]
-        .filter((chat) => !q || (chat.title ?? '').toLowerCase().includes(q) || messagesOf(chat.id).some(({ content }) => content.toLowerCase().includes(q)))
+        .filter((chat) => chat.archived === archived)
+        .map((chat) => (q ? found(chat, q) : chat))
+        .filter((chat) => chat !== null)
         .sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1));
       const after = url.searchParams.get('after');
       const from = after ? all.findIndex((chat) => chat.id === after) + 1 : 0;
@@ -497,15 +543,19 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     return json({ ...chat, messages: shown, has_more: hasMore, first_id: hasMore ? shown[0].id : null });
   }
 
-  async function file(path, response) {
+  async function file(path, request, response) {
     const name = path === '/' ? 'index.html' : normalize(path).replace(/^[/.]+/, '');
     try {
-      const data = await readFile(join(dist, name));
+      // Packed as the real server sends it: what a first load takes depends on it.
+      const isPacked = /\.(?:js|css)$/.test(name) && (request.headers['accept-encoding'] ?? '').includes('br');
+      const brotli = isPacked ? await readFile(join(dist, `${name}.br`)).catch(() => null) : null;
+      const data = brotli ?? (await readFile(join(dist, name)));
       response.writeHead(200, {
         'content-type': TYPES[extname(name)] ?? 'application/octet-stream',
         'cache-control': name.startsWith('assets/') ? 'public, max-age=31536000, immutable' : 'no-cache',
         'content-security-policy': POLICY,
         'x-content-type-options': 'nosniff',
+        ...(brotli ? { 'content-encoding': 'br' } : {}),
       });
       response.end(data);
     } catch {

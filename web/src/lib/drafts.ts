@@ -5,11 +5,14 @@
  * in between can neither lose the text nor send it twice.
  */
 
+import type { Attached } from './attached';
 import { load, save } from './stored';
 
 export interface Draft {
   text: string;
   sentAs: string | null;
+  /** Texts that go with it. */
+  files?: readonly Attached[];
 }
 
 export const NEW_CHAT = 'new';
@@ -21,6 +24,6 @@ const isDraft = (value: unknown): value is Draft =>
 export const draftOf = (chat: string | null): Draft => load(`draft.${chat ?? NEW_CHAT}`, NONE, isDraft);
 
 export const keepDraft = (chat: string | null, draft: Draft): void =>
-  save(`draft.${chat ?? NEW_CHAT}`, draft.text === '' ? null : draft);
+  save(`draft.${chat ?? NEW_CHAT}`, draft.text === '' && !draft.files?.length ? null : draft);
 
 export const dropDraft = (chat: string | null): void => save(`draft.${chat ?? NEW_CHAT}`, null);

@@ -66,8 +66,41 @@ export function dayGroup(updatedAt: string, now: Date, lang: string): DayGroup {
   if (ago <= 7) return { kind: 'lastWeek' };
   if (ago <= 30) return { kind: 'lastMonth' };
   const sameYear = at.getFullYear() === now.getFullYear();
-  const format = new Intl.DateTimeFormat(lang, sameYear ? { month: 'long' } : { month: 'long', year: 'numeric' });
-  return { kind: 'month', label: format.format(at) };
+  return { kind: 'month', label: monthFormat(lang, sameYear).format(at) };
+}
+
+/** To make a format takes much longer than to use it. */
+const monthFormats = new Map<string, Intl.DateTimeFormat>();
+
+function monthFormat(lang: string, sameYear: boolean): Intl.DateTimeFormat {
+  const key = `${lang} ${sameYear}`;
+  const known = monthFormats.get(key);
+  if (known) return known;
+  const made = new Intl.DateTimeFormat(lang, sameYear ? { month: 'long' } : { month: 'long', year: 'numeric' });
+  monthFormats.set(key, made);
+  return made;
+}
+
+/** The groups of many times at once: each is worked out once a day. */
+export class DayLabels {
+  private groups = new Map<string, DayGroup>();
+  private key = '';
+  private now = new Date();
+  private lang = '';
+
+  begin(now: Date, lang: string): void {
+    const key = `${now.toDateString()} ${lang}`;
+    if (key !== this.key) this.groups = new Map();
+    Object.assign(this, { key, now, lang });
+  }
+
+  of(updatedAt: string): DayGroup {
+    const known = this.groups.get(updatedAt);
+    if (known) return known;
+    const group = dayGroup(updatedAt, this.now, this.lang);
+    this.groups.set(updatedAt, group);
+    return group;
+  }
 }
 
 /** How far a waking bar should be: half way at the usual time, almost full at the longest, never quite there. */

@@ -1,26 +1,39 @@
+/** The message box: what is written, what goes with it, and the way out. */
+
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { send, stop } from '../actions';
+import type { Attached } from '../lib/attached';
 import { draftOf, keepDraft } from '../lib/drafts';
 import { bytes } from '../lib/format';
 import { t } from '../lib/i18n';
 import { ground, isGrounded } from '../lib/grounded';
+import { newId } from '../lib/ids';
 import { isComposing, isTouch } from '../lib/keys';
 import { typing } from '../models';
 import { isRunning, isStopping, messages, model, openId, path } from '../store';
 import { MESSAGE_BYTES } from '../wire';
 import * as icons from './icons';
+import { needWriting, writing } from './later';
+import { Menu } from './Menu';
 import { dialog, focus } from './view';
 
 const encoder = new TextEncoder();
 /** From here on the counter shows. */
 const NEAR = 0.85;
+/** A longer paste is shown as one thing, instead of filling the box. */
+const LONG_PASTE = 8_000;
+/** `/` and what is sought, in a box that is otherwise empty. */
+const SLASH = /^\/([^\n]{0,60})$/;
+const NO_FILES: readonly Attached[] = [];
 const growsByItself = CSS.supports('field-sizing', 'content');
 
 export function Composer() {
   const area = useRef<HTMLTextAreaElement>(null);
   const id = openId.value;
   const [text, setText] = useState(() => draftOf(id).text);
+  const [files, setFiles] = useState(() => draftOf(id).files ?? NO_FILES);
   const words = t.value;
+  const extra = writing.value;
 
   // Another chat has its own draft. One that was sent and has arrived is not a draft.
   const shownId = useRef(id);
@@ -28,7 +41,9 @@ export function Composer() {
     if (shownId.current === id) return;
     shownId.current = id;
     const draft = draftOf(id);
-    setText(draft.sentAs !== null && messages.peek()[draft.sentAs] ? '' : draft.text);
+    const isSent = draft.sentAs !== null && messages.peek()[draft.sentAs];
+    setText(isSent ? '' : draft.text);
+    setFiles(draft.files ?? NO_FILES);
   }, [id]);
   // A draft of a message that the reload overtook: the thread has it, so the box lets it go.
   const sentAs = draftOf(id).sentAs;
@@ -51,33 +66,41 @@ export function Composer() {
     node.style.height = `${node.scrollHeight}px`;
   }, [text]);
 
-  const size = text.length * 3 < MESSAGE_BYTES * NEAR ? 0 : encoder.encode(text.trim()).length;
-  const isOver = size > MESSAGE_BYTES;
-  const isBusy = isRunning.value;
-  const canSend = text.trim() !== '' && !isOver && !isBusy;
-
-  const submit = () => {
-    if (!canSend) return;
-    setText('');
-    send(text.trim());
-    if (!isTouch()) area.current?.focus();
+  const keep = (value: string, kept: readonly Attached[]) => {
+    // The id it was sent under stays only as long as the text is the same.
+    const { sentAs: old, text: sentText } = draftOf(id);
+    const held = extra?.keepable(kept) ?? kept;
+    keepDraft(id, { text: value, sentAs: sentText === value ? old : null, ...(held.length > 0 ? { files: held } : {}) });
   };
-
   const typed = (value: string) => {
     setText(value);
     if (value.trim() !== '') typing();
-    // The id it was sent under stays only as long as the text is the same.
-    const { sentAs: old, text: sentText } = draftOf(id);
-    keepDraft(id, { text: value, sentAs: sentText === value ? old : null });
+    keep(value, files);
   };
+  const hold = (next: readonly Attached[]) => {
+    setFiles(next);
+    keep(text, next);
+    if (next.length > files.length) typing();
+  };
+  useEffect(() => {
+    if (files.length > 0) needWriting();
+  }, [files.length > 0]);
 
-  // Files go to the documents that answers can lean on.
-  const takeFiles = (files: FileList | undefined): boolean => {
-    if (!files?.length) return false;
-    ground(id, true);
-    dialog.value = 'knowledge';
-    void import('../knowledge').then(({ upload }) => upload(files, words.fileTooLarge));
-    return true;
+  const templates = useTemplates(area, text, typed);
+  const attaching = useAttaching(id, (more) => hold([...files, ...more]));
+
+  const content = files.length > 0 && extra ? extra.composed(text, files, extra.words.value.pasted) : text.trim();
+  const size = content.length * 3 < MESSAGE_BYTES * NEAR ? 0 : encoder.encode(content).length;
+  const isOver = size > MESSAGE_BYTES;
+  const isBusy = isRunning.value;
+  const canSend = content !== '' && !isOver && !isBusy && (files.length === 0 || extra !== null);
+
+  const submit = () => {
+    if (!canSend || templates.hasGap()) return;
+    setText('');
+    setFiles(NO_FILES);
+    send(content);
+    if (!isTouch()) area.current?.focus();
   };
 
   return (
@@ -90,9 +113,30 @@ export function Composer() {
       // The whole box is the target, not just the line of text in it.
       onClick={(event) => event.target === event.currentTarget && area.current?.focus()}
       onDragOver={(event) => event.dataTransfer?.types.includes('Files') && event.preventDefault()}
-      onDrop={(event) => takeFiles(event.dataTransfer?.files) && event.preventDefault()}
-      onPaste={(event) => takeFiles(event.clipboardData?.files) && event.preventDefault()}
+      onDrop={(event) => attaching.take(event.dataTransfer?.files) && event.preventDefault()}
+      onPaste={(event) => attaching.paste(event.clipboardData) && event.preventDefault()}
     >
+      {templates.list}
+      {extra && files.length > 0 && (
+        <extra.Attached
+          files={files}
+          isOver={isOver}
+          drop={(one) => hold(files.filter((file) => file.id !== one))}
+          toKnowledge={(file) => {
+            hold(files.filter((other) => other !== file));
+            attaching.toKnowledge([extra.asFile(file)]);
+          }}
+          intoBox={(file) => {
+            const rest = files.filter((other) => other !== file);
+            const value = text === '' ? file.text : `${text}\n\n${file.text}`;
+            setFiles(rest);
+            setText(value);
+            keep(value, rest);
+            area.current?.focus();
+          }}
+        />
+      )}
+      {templates.hint}
       <textarea
         ref={area}
         id="composer"
@@ -102,15 +146,28 @@ export function Composer() {
         placeholder={model.value ? words.placeholder(model.value.name) : words.placeholderPlain}
         aria-describedby={size > MESSAGE_BYTES * NEAR ? 'bytes' : undefined}
         aria-invalid={isOver || undefined}
+        {...templates.aria}
         enterkeyhint={isTouch() ? 'enter' : 'send'}
         onInput={(event) => typed(event.currentTarget.value)}
         onKeyDown={(event) => {
+          if (templates.pressed(event)) return;
           if (event.key !== 'Enter' || event.shiftKey || isComposing(event) || isTouch()) return;
           event.preventDefault();
           submit();
         }}
       />
       <div class="composer-foot">
+        <Menu
+          class="icon-button add"
+          label={words.addToMessage}
+          tip={words.addToMessage}
+          items={() => [
+            { id: 'files', label: words.addFiles, icon: <icons.Page />, run: attaching.choose },
+            { id: 'template', label: words.useTemplate, icon: <icons.Leaf />, run: () => templates.begin() },
+          ]}
+        >
+          <icons.Plus />
+        </Menu>
         <Ground chat={id} />
         <span class="head-space" />
         {size > MESSAGE_BYTES * NEAR && (
@@ -137,6 +194,110 @@ export function Composer() {
       </div>
     </form>
   );
+}
+
+/** Small texts go with the message; whatever else is a file goes to the documents that answers can lean on. */
+function useAttaching(id: string | null, add: (more: readonly Attached[]) => void) {
+  const latest = useRef(add);
+  latest.current = add;
+  const toKnowledge = (files: readonly File[]) => {
+    ground(id, true);
+    dialog.value = 'knowledge';
+    void import('../knowledge').then(({ upload }) => upload(files, t.peek().fileTooLarge));
+  };
+  const take = (list: FileList | null | undefined): boolean => {
+    if (!list?.length) return false;
+    const files = [...list];
+    void import('./writing').then(async ({ sorted }) => {
+      const { texts, others } = await sorted(files);
+      if (texts.length > 0) latest.current(texts);
+      if (others.length > 0) toKnowledge(others);
+    });
+    return true;
+  };
+  const paste = (data: DataTransfer | null): boolean => {
+    const text = data?.getData('text/plain') ?? '';
+    if (text === '') return take(data?.files);
+    if (text.length <= LONG_PASTE) return false;
+    add([{ id: newId(), name: null, text: text.replace(/\r\n?/g, '\n') }]);
+    return true;
+  };
+  const choose = () => {
+    const input = document.createElement('input');
+    Object.assign(input, { type: 'file', multiple: true, onchange: () => take(input.files) });
+    input.click();
+  };
+  return { take, paste, choose, toKnowledge };
+}
+
+/** `/` in an empty box lists the reader's templates; Tab then goes from gap to gap. */
+function useTemplates(area: { current: HTMLTextAreaElement | null }, text: string, typed: (value: string) => void) {
+  const extra = writing.value;
+  const [isClosed, setClosed] = useState(false);
+  const [pointed, setPointed] = useState<string | null>(null);
+  const [isFilling, setFilling] = useState(false);
+  const listener = useRef<((event: KeyboardEvent) => boolean) | null>(null);
+  const selection = useRef<{ start: number; end: number } | null>(null);
+  const sought = SLASH.exec(text)?.[1] ?? null;
+  useEffect(() => {
+    if (sought === null) setClosed(false);
+    else needWriting();
+  }, [sought === null]);
+  useLayoutEffect(() => {
+    const node = area.current;
+    if (selection.current === null || !node) return;
+    node.focus();
+    node.setSelectionRange(selection.current.start, selection.current.end);
+    selection.current = null;
+  });
+
+  const isOpen = sought !== null && !isClosed && extra !== null;
+  const gaps = isFilling ? (extra?.gapsOf(text) ?? []) : [];
+  const take = (value: string) => {
+    const first = extra?.gapsOf(value)[0];
+    typed(value);
+    setFilling(first !== undefined);
+    selection.current = first ?? { start: value.length, end: value.length };
+  };
+  const pressed = (event: KeyboardEvent): boolean => {
+    if (listener.current?.(event)) return true;
+    if (gaps.length === 0 || isComposing(event) || !extra) return false;
+    if (event.key === 'Escape') {
+      event.stopPropagation();
+      event.preventDefault();
+      setFilling(false);
+      return true;
+    }
+    const { selectionStart, selectionEnd } = event.currentTarget as HTMLTextAreaElement;
+    const gap = event.key === 'Tab' ? extra.nextGap(text, event.shiftKey ? selectionStart : selectionEnd, event.shiftKey) : null;
+    if (!gap) return false;
+    event.preventDefault();
+    area.current?.setSelectionRange(gap.start, gap.end);
+    return true;
+  };
+  return {
+    pressed,
+    /** The first attempt to send goes to what is not filled in; the second sends it as it is. */
+    hasGap: (): boolean => {
+      const [gap] = gaps;
+      setFilling(false);
+      if (!gap) return false;
+      area.current?.focus();
+      area.current?.setSelectionRange(gap.start, gap.end);
+      return true;
+    },
+    begin: () => {
+      if (text.trim() !== '') return void (dialog.value = 'templates');
+      selection.current = { start: 1, end: 1 };
+      setClosed(false);
+      typed('/');
+    },
+    hint: extra && gaps.length > 0 && <extra.Gaps gaps={gaps} />,
+    list: isOpen && (
+      <extra.Slash query={sought} listen={(one) => (listener.current = one)} choose={take} point={setPointed} close={() => setClosed(true)} />
+    ),
+    aria: isOpen ? ({ 'aria-autocomplete': 'list', 'aria-controls': 'slash-list', 'aria-activedescendant': pointed ?? undefined } as const) : {},
+  };
 }
 
 /** Whether the answer leans on the reader's documents. Without any, the button leads to where they are added. */

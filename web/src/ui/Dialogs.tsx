@@ -2,7 +2,6 @@ import type { ComponentChildren, ComponentType } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { saveInstructions, signOut } from '../actions';
 import { t } from '../lib/i18n';
-import { shortcuts, type Shortcut } from '../lib/keys';
 import { change, settings, type Lang, type Theme } from '../lib/settings';
 import { profile, server } from '../store';
 import * as icons from './icons';
@@ -40,7 +39,9 @@ export function Dialog({ title, children, class: className }: { title: string; c
 
 export function Dialogs() {
   if (dialog.value === 'settings') return <Settings />;
-  if (dialog.value === 'help') return <Help />;
+  if (dialog.value === 'help') return <Later key="help" load={() => import('./Help').then(({ Help }) => Help)} />;
+  if (dialog.value === 'palette') return <Later key="palette" load={() => import('./Palette').then(({ Palette }) => Palette)} />;
+  if (dialog.value === 'templates') return <Later key="templates" load={() => import('./Templates').then(({ Templates }) => Templates)} />;
   if (dialog.value === 'usage') return <Later key="usage" load={() => import('./Usage').then(({ Usage }) => Usage)} />;
   if (dialog.value === 'passage') return <Later key="passage" load={() => import('./Passage').then(({ Passage }) => Passage)} />;
   if (dialog.value === 'knowledge') return <Later key="knowledge" load={() => import('./Knowledge').then(({ Knowledge }) => Knowledge)} />;
@@ -49,11 +50,14 @@ export function Dialogs() {
   if (dialog.value === 'farewell') return <Later key="farewell" load={() => import('./Farewell').then(({ Farewell }) => Farewell)} />;
   if (dialog.value === 'tuning') return <Later key="tuning" load={() => import('./Tuning').then(({ Tuning }) => Tuning)} />;
   if (dialog.value === 'archive') return <Later key="archive" load={() => import('./Archive').then(({ Archive }) => Archive)} />;
+  if (dialog.value === 'import') return <Later key="import" load={() => import('./Import').then(({ Import }) => Import)} />;
+  if (dialog.value === 'share') return <Later key="share" load={() => import('./Share').then(({ Share }) => Share)} />;
+  if (dialog.value === 'shares') return <Later key="shares" load={() => import('./Share').then(({ Shares }) => Shares)} />;
   return null;
 }
 
 /** A dialog that is seldom opened, so it is no part of the page that everybody loads. */
-function Later({ load }: { load: () => Promise<ComponentType> }) {
+export function Later({ load }: { load: () => Promise<ComponentType> }) {
   const [Page, setPage] = useState<ComponentType | null>(null);
   useEffect(() => {
     load().then(
@@ -170,6 +174,8 @@ function Settings() {
       <div class="links">
         <button type="button" class="text-button" onClick={() => (dialog.value = 'memory')}>{words.memoryManage}</button>
         <button type="button" class="text-button" onClick={() => (dialog.value = 'archive')}>{words.archived}</button>
+        <button type="button" class="text-button" onClick={() => (dialog.value = 'shares')}>{words.sharedLinks}</button>
+        <button type="button" class="text-button" onClick={() => (dialog.value = 'import')}>{words.importChats}</button>
         <a class="text-button" href="/export" download="">{words.exportAll}</a>
         <button type="button" class="text-button danger" onClick={() => (dialog.value = 'farewell')}>{words.farewell}</button>
       </div>
@@ -182,36 +188,6 @@ function Settings() {
           </button>
         )}
       </footer>
-    </Dialog>
-  );
-}
-
-function Help() {
-  const words = t.value;
-  const names: Record<Shortcut['id'], string> = {
-    newChat: words.keyNewChat,
-    search: words.keySearch,
-    composer: words.keyComposer,
-    stop: words.keyStop,
-    sidebar: words.keySidebar,
-    settings: words.keySettings,
-    help: words.keyHelp,
-  };
-  const rows = [
-    { name: words.keySend, keys: ['Enter'] },
-    { name: words.keyNewline, keys: ['Shift', 'Enter'] },
-    ...shortcuts.map(({ id, keys }) => ({ name: names[id], keys })),
-  ];
-  return (
-    <Dialog title={words.shortcuts} class="help">
-      <dl class="keys">
-        {rows.map(({ name, keys }) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{keys.map((key) => <kbd key={key}>{key}</kbd>)}</dd>
-          </div>
-        ))}
-      </dl>
     </Dialog>
   );
 }

@@ -25,6 +25,7 @@ interface Props {
   menuClass?: string;
   onOpen?: () => void;
   tip?: string;
+  tabIndex?: number;
   /** The button's own text is its name; `label` then names the menu alone. */
   isNamedByText?: boolean;
 }
@@ -32,7 +33,7 @@ interface Props {
 const GAP = 6;
 const EDGE = 8;
 
-export function Menu({ label, class: className, children, items, align = 'start', header, menuClass = '', onOpen, tip, isNamedByText = false }: Props) {
+export function Menu({ label, class: className, children, items, align = 'start', header, menuClass = '', onOpen, tip, tabIndex, isNamedByText = false }: Props) {
   const [isOpen, setOpen] = useState(false);
   const button = useRef<HTMLButtonElement>(null);
   const popup = useRef<HTMLDivElement>(null);
@@ -88,6 +89,7 @@ export function Menu({ label, class: className, children, items, align = 'start'
         ref={button}
         type="button"
         class={className}
+        tabIndex={tabIndex}
         aria-label={isNamedByText ? undefined : label}
         aria-haspopup="menu"
         aria-expanded={isOpen}

@@ -2,9 +2,9 @@
 
 import { signal } from '@preact/signals';
 import { change, settings } from '../lib/settings';
-import type { Citation } from '../wire';
+import type { Chat, Citation } from '../wire';
 
-export type Dialog = 'settings' | 'help' | 'usage' | 'passage' | 'knowledge' | 'memory' | 'summary' | 'farewell' | 'tuning' | 'archive';
+export type Dialog = 'settings' | 'help' | 'usage' | 'passage' | 'knowledge' | 'memory' | 'summary' | 'farewell' | 'tuning' | 'archive' | 'palette' | 'templates' | 'import' | 'share' | 'shares';
 
 export const dialog = signal<Dialog | null>(null);
 
@@ -16,6 +16,15 @@ export function openPassage(citations: readonly Citation[], index: number): void
   passage.value = { citations, index };
   dialog.value = 'passage';
 }
+
+/** The chat that the share dialog is about. */
+export const sharing = signal<Chat | null>(null);
+
+export function openShare(chat: Chat): void {
+  sharing.value = chat;
+  dialog.value = 'share';
+}
+
 export const isDrawerOpen = signal(false);
 
 const phone = matchMedia('(max-width: 767px)');
@@ -56,7 +65,7 @@ export const dropToast = (id: number): void => {
 };
 
 /** Set by the composer and the search box while they are on the screen. */
-export const focus: { composer: () => void; search: () => void } = { composer: () => {}, search: () => {} };
+export const focus = { composer: (): void => {}, search: (): void => {}, list: (): void => {} };
 
 export const go = {
   newChat: (): void => {
@@ -64,8 +73,12 @@ export const go = {
     isDrawerOpen.value = false;
     requestAnimationFrame(() => focus.composer());
   },
-  chat: (id: string): void => {
-    location.hash = `#/c/${id}`;
+  chat: (id: string): void => go.found(id, null),
+  /** To a message of a chat; again to the same one if need be. */
+  found: (id: string, messageId: string | null): void => {
+    const hash = `#/c/${id}${messageId === null ? '' : `/${messageId}`}`;
+    if (location.hash === hash) dispatchEvent(new HashChangeEvent('hashchange'));
+    else location.hash = hash;
     isDrawerOpen.value = false;
   },
 };

@@ -1,0 +1,68 @@
+/** The sentences of templates and of what is attached to a message, apart from the others because they come with them. */
+
+import { computed } from '@preact/signals';
+import { settings } from '../lib/settings';
+
+const en = {
+  title: 'Prompt templates',
+  intro: 'Type / in an empty message box to use one. {{words in braces}} are gaps: Tab goes from one to the next.',
+  none: 'No templates yet',
+  noneNote: 'Keep what you ask often, and begin with it.',
+  add: 'New template',
+  edit: (name: string) => `Edit ${name}`,
+  delete: (name: string) => `Delete ${name}`,
+  deleted: (name: string) => `“${name}” deleted`,
+  name: 'Name',
+  nameHint: 'For example: Letter',
+  text: 'Text',
+  textHint: 'For example: Write a polite letter to {{whom}} about {{what}}.',
+  tooLong: (n: string) => `${n} too long`,
+  full: 'There is room for 50 templates. Delete one to add another.',
+  loading: 'Loading the templates',
+  failed: 'The templates could not be loaded',
+  manage: 'Manage templates',
+  list: 'Templates',
+  found: (n: number) => (n === 1 ? '1 template. Arrow keys choose, Enter takes it.' : `${n} templates. Arrow keys choose, Enter takes one.`),
+  nothing: 'No template has this name.',
+  gaps: (names: string) => `To fill in: ${names}. Tab goes to the next one.`,
+  attached: 'Goes with the message',
+  pasted: 'Pasted text',
+  inMessage: 'In the message',
+  toKnowledge: 'Add to knowledge instead',
+  intoBox: 'Put into the text',
+  drop: (name: string) => `Remove ${name}`,
+  over: 'Too long for a message. Add it to knowledge, or shorten it.',
+};
+
+const zh: typeof en = {
+  title: '提示模板',
+  intro: '在空的消息框中输入 / 即可使用。{{双括号中的词}}是空位：按 Tab 依次跳转。',
+  none: '还没有模板',
+  noneNote: '把常问的内容存下来，从它开始。',
+  add: '新建模板',
+  edit: (name) => `编辑 ${name}`,
+  delete: (name) => `删除 ${name}`,
+  deleted: (name) => `已删除“${name}”`,
+  name: '名称',
+  nameHint: '例如：信件',
+  text: '内容',
+  textHint: '例如：给{{谁}}写一封关于{{什么}}的礼貌信件。',
+  tooLong: (n) => `超出 ${n}`,
+  full: '最多可存 50 个模板。请先删除一个。',
+  loading: '正在加载模板',
+  failed: '无法加载模板',
+  manage: '管理模板',
+  list: '模板',
+  found: (n) => `${n} 个模板。用方向键选择，按回车使用。`,
+  nothing: '没有这个名称的模板。',
+  gaps: (names) => `待填写：${names}。按 Tab 跳到下一个。`,
+  attached: '随消息发送',
+  pasted: '粘贴的文本',
+  inMessage: '在消息中',
+  toKnowledge: '改为添加到知识库',
+  intoBox: '放入文本',
+  drop: (name) => `移除 ${name}`,
+  over: '超出消息长度。请添加到知识库，或将其缩短。',
+};
+
+export const words = computed(() => (settings.value.lang === 'zh' ? zh : en));
