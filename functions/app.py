@@ -5,7 +5,7 @@ Here is the only map from an error's code to an HTTP status, and the headers tha
 
 import asyncio
 import gc
-import os
+import mimetypes
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -280,32 +280,37 @@ async def _drain(receive: Receive, last: Message) -> None:
 # -- the web client ----------------------------------------------------------------------------------------------
 
 _HASHED = re.compile(r"-[\w-]{8,}\.\w+$")  # Vite puts a content hash into the name of every asset
+_CODINGS = {".br": "br", ".gz": "gzip"}  # smallest first
 
 
 class Assets(StaticFiles):
     """Hashed names never change: cached for good. Everything else is asked for again. What the build has packed is
     sent packed."""
 
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory=directory)
+        mimetypes.init()  # it reads files, which the first request must not wait for
+        forms = [form for form in (directory / "assets").glob("*") if form.suffix in _CODINGS]
+        self._packed = {str(form): form.stat() for form in forms}
+
     def file_response(self, full_path: Any, stat_result: Any, scope: Scope, status_code: int = 200) -> Response:
-        packed, encoding = _packed(str(full_path), Headers(scope=scope).get("accept-encoding", ""))
-        if encoding:
-            full_path, stat_result = packed, os.stat(packed)
+        is_hashed = bool(_HASHED.search(str(full_path)))
+        suffix = self._smallest(str(full_path), Headers(scope=scope).get("accept-encoding", ""))
+        if suffix:
+            full_path = f"{full_path}{suffix}"
+            stat_result = self._packed[full_path]
         response = super().file_response(full_path, stat_result, scope, status_code)
-        is_hashed = bool(_HASHED.search(packed.removesuffix(f".{encoding}")))
         response.headers["cache-control"] = "public, max-age=31536000, immutable" if is_hashed else "no-cache"
         response.headers.add_vary_header("accept-encoding")
-        if encoding:
-            response.headers["content-encoding"] = {"gz": "gzip"}.get(encoding, encoding)
+        if suffix:
+            response.headers["content-encoding"] = _CODINGS[suffix]
         return response
 
-
-def _packed(path: str, accepted: str) -> tuple[str, str]:
-    """The smallest form that the client reads, and the end of its name; `path` itself and `""` where there is none."""
-    codings = {coding.split(";")[0].strip() for coding in accepted.split(",") if not coding.rstrip().endswith(";q=0")}
-    for name, suffix in (("br", "br"), ("gzip", "gz")):
-        if name in codings and os.path.isfile(f"{path}.{suffix}"):
-            return f"{path}.{suffix}", suffix
-    return path, ""
+    def _smallest(self, path: str, accepted: str) -> str:
+        """The end of the name of the smallest form that the client reads; nothing where that is the file itself."""
+        refused = re.compile(r";\s*q=0(\.0*)?\s*$")
+        read = {coding.split(";")[0].strip() for coding in accepted.split(",") if not refused.search(coding)}
+        return next((end for end, name in _CODINGS.items() if name in read and path + end in self._packed), "")
 
 
 def _serve_web(app: FastAPI, web: Path | None) -> None:

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
@@ -11,6 +13,22 @@ const woff2Only: Plugin = {
   transform(code, id) {
     if (!id.includes('katex') || !id.includes('.css')) return null;
     return code.replace(/,\s*url\([^)]*\.(?:woff|ttf)\)\s*format\("?'?(?:woff|truetype)'?"?\)/g, '');
+  },
+};
+
+/** Scripts and styles lie packed beside themselves, as small as they get, so that no server packs them again and again. */
+const packed: Plugin = {
+  name: 'packed',
+  enforce: 'post',
+  writeBundle({ dir }, bundle) {
+    for (const file of Object.keys(bundle)) {
+      if (!/\.(?:js|css)$/.test(file)) continue;
+      const path = join(dir!, file);
+      const data = readFileSync(path);
+      if (data.length < 1_000) continue;
+      writeFileSync(`${path}.br`, brotliCompressSync(data));
+      writeFileSync(`${path}.gz`, gzipSync(data, { level: 9 }));
+    }
   },
 };
 
@@ -39,7 +57,7 @@ const LANGUAGES = /\/(?:cpp|csharp|dockerfile|ini|kotlin|makefile|php|r|ruby|swi
 
 export default defineConfig({
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
-  plugins: [woff2Only, shell],
+  plugins: [woff2Only, shell, packed],
   build: {
     target: 'es2022',
     // Keep light-dark() and friends as written: the fallback form would double the style sheet.
