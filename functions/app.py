@@ -7,8 +7,15 @@ import asyncio
 import gc
 import mimetypes
 import re
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -16,17 +23,19 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from functions import __version__
+from functions import __version__, metering, tracing
 from functions.api import (
     chats,
     embeddings,
     exports,
+    figures,
     health,
     imports,
     knowledge,
@@ -58,7 +67,7 @@ from functions.errors import (
 )
 from functions.services import Services
 from functions.settings import BODY_BYTES, IMPORT_BYTES, KNOWLEDGE_FILE_BYTES
-from functions.telemetry import log_fault
+from functions.telemetry import allow_routes, count, log_fault, observe
 
 DRAIN_BYTES = 16 * BODY_BYTES
 DRAIN_SECONDS = 5.0
@@ -130,10 +139,12 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
         templates,
         knowledge,
         usage,
+        figures,
         nodes,
         health,
     ):  # tried in order
         app.include_router(room.router)
+        allow_routes(route.path for route in room.router.routes if isinstance(route, APIRoute))
     app.add_exception_handler(ParleyError, _on_parley_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(ValidationError, _on_invalid)
@@ -141,6 +152,7 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
     app.add_exception_handler(Exception, _on_fault)
     app.add_middleware(Edge)
     _serve_web(app, web)
+    allow_routes(["/"])
     return app
 
 
@@ -164,6 +176,7 @@ def _settle_garbage() -> None:
 
 
 def _envelope(status: int, kind: str, message: str, code: str, param: str | None = None) -> JSONResponse:
+    count("parley_errors_total", code=code)
     error = {"message": message, "type": kind, "code": code, "param": param}
     return JSONResponse({"error": error}, status)
 
@@ -175,6 +188,7 @@ async def _on_parley_error(_: Request, error: Exception) -> Response:
         kind = "insufficient_quota"
     response = _envelope(status, kind, error.message, error.code, error.param)
     if isinstance(error, Limited):
+        count("parley_limited_total", kind=error.code)
         response.headers["retry-after"] = str(max(1, round(error.retry_after_s)))
     if error.code in NO_RETRY_HELPS or (isinstance(error, UpstreamError) and not isinstance(error, Overloaded)):
         # The official client retries 409, 429 and 5xx by itself; here that only costs time.
@@ -225,11 +239,18 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        with _span_of(scope):
+            await self._serve(scope, receive, send)
+        metering.flush(now=False)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_id().encode()
+        began = time.perf_counter()
         is_page = scope["path"] == "/" or scope["path"].startswith("/assets/")
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                _measure(scope, message["status"], began)
                 extra = [(b"x-request-id", request_id), *SECURITY_HEADERS]
                 if not is_page and not any(name == b"cache-control" for name, _ in message["headers"]):
                     extra.append((b"cache-control", b"no-store"))
@@ -254,6 +275,32 @@ class Edge:
             await response(scope, receive, send_with_headers)
             return
         await self._app(scope, receive_bounded, send_with_headers)
+
+
+def _measure(scope: Scope, status: int, began: float) -> None:
+    route = _route_of(scope)
+    observe(
+        "parley_http_seconds",
+        time.perf_counter() - began,
+        route=route,
+        method=scope["method"],
+        status=str(status),
+    )
+    tracing.note(route=route, status=status)
+
+
+def _route_of(scope: Scope) -> str:
+    """The template, never the path: that has ids in it."""
+    route = scope.get("route")
+    return "none" if route is None else getattr(route, "path_format", None) or "static"
+
+
+def _span_of(scope: Scope) -> AbstractContextManager[object]:
+    """The browser's or a program's own trace goes on here, if it names one."""
+    if not tracing.is_on():
+        return nullcontext()
+    named = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
+    return tracing.span("http", kind="server", parent=named.decode("latin-1") or None, method=scope["method"])
 
 
 def _most_bytes(scope: Scope) -> int:

@@ -31,6 +31,7 @@ from functions.chat.messages import (
     Struct,
     Summary,
     Template,
+    VerdictCount,
 )
 
 
@@ -488,3 +489,13 @@ class Ledger(Protocol):
 
     async def read_uses(self, *, from_ms: int, to_ms: int) -> tuple[NodeUse, ...]:
         """Those with from_ms <= asked_ms < to_ms, by `asked_ms`, then `id`."""
+
+
+class FigureStore(Protocol):
+    """What the house counts for its operator: by day, without texts or users."""
+
+    async def count_verdicts(self, counts: Sequence[VerdictCount]) -> None:
+        """Add these. Kept for 400 days. A repeat counts again."""
+
+    async def read_verdicts(self, *, from_day: str, to_day: str) -> tuple[VerdictCount, ...]:
+        """From one day to the other, both meant, by day, stage, rail and action."""

@@ -14,10 +14,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+from functions import __version__, metering, tracing
 from functions.adapters.hot import HotStore, Shared
 from functions.adapters.sealed import Seals
 from functions.chat.books import Books
 from functions.chat.context import Fill
+from functions.chat.figures import Figures
 from functions.chat.follow_ups import FollowUps
 from functions.chat.imports import Imports
 from functions.chat.indexing import Indexing
@@ -47,6 +49,7 @@ from functions.ports import (
     ArchiveStore,
     ChatStore,
     Counter,
+    FigureStore,
     JobQueue,
     KnowledgeStore,
     Ledger,
@@ -64,6 +67,7 @@ from functions.settings import BEAT_SECONDS, CHECKPOINT_SECONDS, Settings
 class Store(
     ArchiveStore,
     ChatStore,
+    FigureStore,
     KnowledgeStore,
     MemoryStore,
     RetentionStore,
@@ -98,6 +102,7 @@ class Services:
     quotas: Quotas
     books: Books
     sharing: Sharing
+    figures: Figures
     imports: Imports
     secret_key: bytes
 
@@ -140,6 +145,7 @@ async def _shared_cache(url: str, house: str, secret_key: bytes) -> tuple[Shared
 
 @asynccontextmanager
 async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[Services]:
+    await asyncio.to_thread(_begin_telemetry, settings)  # it imports what is chosen
     secret_key = settings.secret_key.encode() or secrets.token_bytes(32)
     guards = await asyncio.to_thread(lambda: Guards.of(load_policy(settings.policy), key=secret_key))
     if settings.semantic_cache != "off":  # a look has little time, and the first would import numpy
@@ -155,9 +161,20 @@ async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[
             yield services
         finally:
             await services.runs.close()
+            await services.figures.close()
+            metering.flush()
+            await asyncio.to_thread(tracing.end)
     finally:
         await gateway.close()
         await store.close()
+
+
+def _begin_telemetry(settings: Settings) -> None:
+    metering.begin(settings.metrics)
+    try:
+        tracing.begin(settings.traces_url, version=__version__, headers=settings.traces_headers)
+    except ImportError as missing:
+        raise BadInput("PARLEY_TRACES_URL needs OpenTelemetry: pip install 'parley[otel]'.") from missing
 
 
 def rails_of(settings: Settings, gateway: Gateway, guards: Guards, secret_key: bytes) -> Rails:
@@ -198,6 +215,7 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
     remembering = Remembering(store, gateway, scribe, memories, key=secret_key, clock=_clock)
     cache = _cache_of(settings, store, gateway, books)
     library = Library(store, gateway, _clock)
+    figures = Figures(store, _clock)
     indexing = Indexing(store, gateway, library, books, lambda: turns.rails)
     retrieval = Retrieval(store, gateway, library, books)
     turns = Turns(
@@ -215,6 +233,7 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         key=secret_key,
         follow_ups=FollowUps(store, _clock, [summaries.after, titles.after, remembering.after]),
         cache=cache,
+        figures=figures,
     )
     prewarmer = Prewarmer(store, gateway, _clock, usd_per_day=settings.prewarm_usd_per_day)
     jobs = Jobs(
@@ -252,6 +271,7 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         retention=Retention(store, runs, _clock, chats_days=settings.chats_days, cache=cache),
         quotas=quotas,
         books=books,
+        figures=figures,
         imports=Imports(store, lambda: turns.rails, _clock),
         sharing=Sharing(store, _clock, is_on=settings.share_links),
         secret_key=secret_key,

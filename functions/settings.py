@@ -163,6 +163,13 @@ class Settings(BaseSettings):
     policy: Path | None = None  # guardrail policy; None: functions/guardrails/default.toml
     runs_per_minute: int = 0  # per principal; 0: no limit
     tokens_per_day: int = 0  # per principal; 0: no limit
+    # What this process counts: held for GET /metrics, or written into the log for CloudWatch
+    metrics: Literal["off", "prometheus", "emf"] = "prometheus"
+    metrics_key: HeaderText = Field(default="", repr=False)  # who knows it may read GET /metrics, besides admins
+    # where an OpenTelemetry collector takes traces (OTLP over HTTP: …/v1/traces), and its headers; None: nobody does
+    traces_url: str | None = None
+    traces_headers: dict[str, str] = Field(default_factory=dict, repr=False)
+
     share_links: bool = True  # users may give out links to chats of theirs
     chats_days: Annotated[int, Field(ge=0, le=36_500)] = 0  # chats untouched for so long are deleted; 0: kept
     lease_seconds: float = LEASE_SECONDS  # how long a silent worker keeps its runs

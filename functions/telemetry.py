@@ -1,13 +1,19 @@
-"""Structured logs: one event name and its fields, as one JSON object a line on stderr.
+"""Structured logs and metrics: what happened, without what was said.
 
-Fields are ids, sizes, counts and times. Never text of users or models, never tokens or keys.
+A log line is one event name and its fields, as one JSON object on stderr. A metric is a name of `METRICS` and labels
+from small closed sets: whatever else is given as a label is counted as "other". Fields and labels are ids (logs only),
+sizes, counts and times. Never text of users or models, never tokens or keys.
+
+Where metrics go is decided at the edge (`metering.py`); without one, `count` and `observe` cost a comparison.
 """
 
 import json
 import logging
+import re
 import sys
 import time
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, Protocol
 
 _logger = logging.getLogger("parley")
 
@@ -40,3 +46,172 @@ def log(event: str, **fields: Any) -> None:  # values only have to print
 def log_fault(event: str, **fields: Any) -> None:  # values only have to print
     """Say that something broke, with the current exception's trace (code lines, no values)."""
     _logger.exception(event, extra={"fields": fields})
+
+
+# -- metrics -----------------------------------------------------------------------------------------------------
+
+Unit = Literal["seconds", "tokens", "usd", "count"]
+Kind = Literal["counter", "histogram", "gauge"]
+FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
+SLOW = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)  # a GPU's start
+BETWEEN = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)  # two tokens
+
+Allowed = frozenset[str]
+WORDS: Allowed = frozenset()  # names of ours, too many to list: whatever looks like one, LABEL_VALUES of them
+ROUTES: Allowed = frozenset({"static", "none"})  # and those that `allow_routes` was told
+LABEL_VALUES = 64
+OTHER = "other"
+_WORD = re.compile(r"[a-zA-Z]{1,32}(?:[._-][a-z]{1,24}){0,4}\Z", re.ASCII)  # no digits: no id, key or number fits
+
+
+def _one_of(*values: str) -> Allowed:
+    return frozenset(values)
+
+
+class Metric(NamedTuple):
+    """`labels`: what each may say. `dimensions`: those that CloudWatch keeps apart, where not all of them: it bills for
+    each combination."""
+
+    kind: Kind
+    unit: Unit
+    help: str
+    labels: dict[str, Allowed] = {}  # noqa: RUF012  # never changed
+    buckets: tuple[float, ...] = FAST
+    dimensions: tuple[str, ...] | None = None
+
+
+METRICS: dict[str, Metric] = {
+    "parley_ttft_seconds": Metric(
+        "histogram", "seconds", "From the request to the first text a reader can see.", {}, SLOW
+    ),
+    "parley_inter_token_seconds": Metric(
+        "histogram", "seconds", "Mean time between two tokens of an answer.", {}, BETWEEN
+    ),
+    "parley_tokens_total": Metric(
+        "counter",
+        "tokens",
+        "Tokens of ended runs, as their node counted them; cached are prompt tokens, too.",
+        {"kind": _one_of("prompt", "cached", "completion")},
+    ),
+    "parley_queue_seconds": Metric(
+        "histogram", "seconds", "A request's wait for a place at a node, its start included."
+    ),
+    "parley_wake_seconds": Metric(
+        "histogram",
+        "seconds",
+        "A node's start, from the knock until it answers.",
+        {"end": _one_of("up", "failed")},
+        SLOW,
+    ),
+    "parley_cost_usd_total": Metric("counter", "usd", "What ended runs have cost, estimated at their end."),
+    "parley_gpu_seconds_total": Metric(
+        "counter",
+        "seconds",
+        "Seconds of GPUs that ended runs pay for.",
+        {"kind": _one_of("active", "cold_start", "idle")},
+    ),
+    "parley_verdicts_total": Metric(
+        "counter",
+        "count",
+        "What guardrails did.",
+        {"rail": WORDS, "action": _one_of("blocked", "redacted", "flagged"), "stage": _one_of("input", "output")},
+    ),
+    "parley_cache_looks_total": Metric(
+        "counter", "count", "Times a cache was asked.", {"cache": _one_of("semantic", "rails", "prefix")}
+    ),
+    "parley_cache_hits_total": Metric(
+        "counter", "count", "Times a cache had it.", {"cache": _one_of("semantic", "rails", "prefix")}
+    ),
+    "parley_runs_total": Metric(
+        "counter", "count", "Ended runs.", {"end": _one_of("completed", "stopped", "failed", "blocked")}
+    ),
+    "parley_errors_total": Metric(
+        "counter", "count", "Errors that somebody was told, by their stable code.", {"code": WORDS}
+    ),
+    "parley_takeovers_total": Metric("counter", "count", "Runs that were claimed from a worker that had gone silent."),
+    "parley_limited_total": Metric(
+        "counter", "count", "Requests refused by a limit or a budget, by code.", {"kind": WORDS}
+    ),
+    "parley_limiter_faults_total": Metric(
+        "counter", "count", "Requests let through because the limiter could not be asked."
+    ),
+    "parley_jobs_total": Metric(
+        "counter",
+        "count",
+        "Background jobs, by how they went.",
+        {"kind": WORDS, "end": _one_of("done", "later", "tonight", "failed", "gave_up", "lost")},
+    ),
+    "parley_http_seconds": Metric(
+        "histogram",
+        "seconds",
+        "From a request to the head of its answer; streams go on after it.",
+        {
+            "route": ROUTES,
+            "method": _one_of("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+            "status": _one_of(*map(str, range(100, 600))),
+        },
+        FAST,
+        ("status",),
+    ),
+    "parley_live_runs": Metric("gauge", "count", "Runs that this process is writing now."),
+    "parley_nodes": Metric(
+        "gauge", "count", "Model servers, by state.", {"state": _one_of("cold", "warming", "warm", "unreachable")}
+    ),
+}
+
+
+class Sink(Protocol):
+    """Where metrics go. `values` are the labels' in the order of the table, bounded already."""
+
+    def add(self, name: str, values: tuple[str, ...], n: float) -> None: ...
+
+    def observe(self, name: str, values: tuple[str, ...], value: float) -> None: ...
+
+
+_sink: Sink | None = None
+_routes: set[str] = set()
+_words: dict[tuple[str, str], set[str]] = {}
+
+
+def send_metrics_to(sink: Sink | None) -> None:
+    """Of this process; None: nowhere."""
+    global _sink  # noqa: PLW0603  # one a process, as the logger is
+    _sink = sink
+
+
+def allow_routes(templates: Iterable[str]) -> None:
+    """The route templates that may be a label: `/chat/{chat_id}`, never a path."""
+    _routes.update(templates)
+
+
+def count(name: str, n: float = 1, **labels: str) -> None:
+    """Say that it happened, once or `n` in its unit. Raises KeyError for a name or label that is not in METRICS."""
+    if _sink is not None:
+        _sink.add(name, _bounded(name, labels), n)
+
+
+def observe(name: str, value: float, **labels: str) -> None:
+    """Say how much it was, in the unit of its name: a histogram's next value, or what a gauge is now."""
+    if _sink is not None:
+        _sink.observe(name, _bounded(name, labels), value)
+
+
+def _bounded(name: str, labels: dict[str, str]) -> tuple[str, ...]:
+    allowed = METRICS[name].labels
+    if labels.keys() != allowed.keys():
+        raise KeyError(f"{name} has the labels {', '.join(allowed) or 'none'}")
+    return tuple(
+        value if (value := labels[label]) in values or _is_known(name, label, values, value) else OTHER
+        for label, values in allowed.items()
+    )
+
+
+def _is_known(name: str, label: str, values: Allowed, value: str) -> bool:
+    if values is ROUTES:
+        return value in _routes
+    if values is not WORDS or not _WORD.match(value):
+        return False
+    seen = _words.setdefault((name, label), set())
+    if value not in seen and len(seen) < LABEL_VALUES:
+        seen.add(value)
+    return value in seen

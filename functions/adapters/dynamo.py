@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from functions.adapters import dynamo_chats as chats
 from functions.adapters import dynamo_counters as counters
+from functions.adapters import dynamo_figures as figures
 from functions.adapters import dynamo_jobs as jobs
 from functions.adapters import dynamo_knowledge as knowledge
 from functions.adapters import dynamo_ledger as ledger
@@ -53,6 +54,7 @@ from functions.chat.messages import (
     Sighting,
     Summary,
     Template,
+    VerdictCount,
 )
 from functions.errors import BadInput
 from functions.ports import ContextRead, FoundChat, Hit, NewTurn
@@ -421,6 +423,19 @@ class DynamoStore:
         days = ledger.days(from_ms=from_ms, to_ms=to_ms)
         found = await asyncio.gather(*(self._call(ledger.read_day, day, from_ms=from_ms, to_ms=to_ms) for day in days))
         return tuple(use for uses in found for use in uses)
+
+    # -- figures ------------------------------------------------------------------------------------------------
+    async def count_verdicts(self, counts: Sequence[VerdictCount]) -> None:
+        await self._call(figures.count_verdicts, counts)
+
+    async def read_verdicts(self, *, from_day: str, to_day: str) -> tuple[VerdictCount, ...]:
+        found = await asyncio.gather(
+            *(
+                self._call(figures.read_month, month, from_day=from_day, to_day=to_day)
+                for month in figures.months(from_day, to_day)
+            )
+        )
+        return tuple(sorted((one for month in found for one in month), key=figures.by_day))
 
 
 # -- opening ----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from functions.adapters import sqlite_chats as chats
 from functions.adapters import sqlite_counters as counters
+from functions.adapters import sqlite_figures as figures
 from functions.adapters import sqlite_jobs as jobs
 from functions.adapters import sqlite_knowledge as knowledge
 from functions.adapters import sqlite_ledger as ledger
@@ -55,6 +56,7 @@ from functions.chat.messages import (
     Sighting,
     Summary,
     Template,
+    VerdictCount,
 )
 from functions.errors import StoreUnavailable
 from functions.ports import ContextRead, FoundChat, Hit, NewTurn
@@ -457,3 +459,10 @@ class SqliteStore:
 
     async def read_uses(self, *, from_ms: int, to_ms: int) -> tuple[NodeUse, ...]:
         return await self._read(ledger.read_uses, from_ms=from_ms, to_ms=to_ms)
+
+    # -- figures ------------------------------------------------------------------------------------------------
+    async def count_verdicts(self, counts: Sequence[VerdictCount]) -> None:
+        await self._write(figures.count_verdicts, counts)
+
+    async def read_verdicts(self, *, from_day: str, to_day: str) -> tuple[VerdictCount, ...]:
+        return await self._read(figures.read_verdicts, from_day=from_day, to_day=to_day)

@@ -141,6 +141,11 @@ MIGRATIONS = (
         chat INTEGER NOT NULL UNIQUE REFERENCES chats (n) ON DELETE CASCADE, data BLOB NOT NULL) WITHOUT ROWID;
     CREATE INDEX shares_of_owner ON shares (owner);
     """,
+    """
+    CREATE TABLE verdict_counts (
+        day TEXT NOT NULL, stage TEXT NOT NULL, rail TEXT NOT NULL, action TEXT NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY (day, stage, rail, action)) WITHOUT ROWID;
+    """,
 )
 
 

@@ -24,6 +24,7 @@ _AGES = (
     ("DELETE FROM vectors WHERE expires_ms > 0 AND expires_ms < ?", 0),
     ("DELETE FROM uses WHERE asked_ms < ?", rules.USE_KEPT_MS),
     ("DELETE FROM erasures WHERE at_ms < ?", rules.ERASURE_KEPT_MS),
+    ("DELETE FROM verdict_counts WHERE day < date(? / 1000, 'unixepoch')", rules.USE_KEPT_MS),
 )
 
 # From log to log through the index: neither the runs that have lost theirs cost anything, nor the events of those that

@@ -12,11 +12,14 @@ from typing import Any, assert_never
 
 import msgspec
 
+from functions import tracing
 from functions.chat import opening
 from functions.chat.books import Books
 from functions.chat.closing import Ending, Progress, closed
+from functions.chat.figures import Figures
 from functions.chat.follow_ups import EndedTurn, FollowUps
 from functions.chat.guarded import Asked, Gate, cut_off_in, refusal_in, strings_in
+from functions.chat.measured import run_ended
 from functions.chat.messages import Cited, Problem, Run, StatusChanged, ToolCalls, Verdict
 from functions.chat.moderator import Moderator, stays
 from functions.chat.prompts import Prompts
@@ -52,14 +55,22 @@ class Answering:
         follow_ups: FollowUps | None,
         cache: SemanticCache | None,
         finder: Finder | None,
+        figures: Figures | None = None,
     ) -> None:
         self._store, self._runs, self._gateway, self._prompts = store, runs, gateway, prompts
         self._quotas, self._books, self._follow_ups = quotas, books, follow_ups
-        self._cache, self._finder = cache, finder
+        self._cache, self._finder, self._figures = cache, finder, figures
 
     async def answer(self, run_log: RunLog, rails: Rails) -> None:
         """Make the answer and end the run, once. A stop keeps what there is; a fault keeps it too and says so;
         a shutdown or a lost lease leaves the run to the next worker."""
+        run = run_log.run
+        with tracing.span(
+            "run", parent=run.traceparent, is_linked=run.epoch > 1, run=run.id, model=run.model, epoch=run.epoch
+        ):
+            await self._answer(run_log, rails)
+
+    async def _answer(self, run_log: RunLog, rails: Rails) -> None:
         run = run_log.run
         now = self._runs.clock()
         accepted = int(run.created_at.timestamp() * 1000)
@@ -150,20 +161,23 @@ class Answering:
         prefix = run_log.written()
         # An answer that has begun was begun without what is not there yet.
         waits = None if prefix else self._waits_for_notes(run_log, progress)
-        await self._look_up(run_log, progress)
-        prompt = await self._prompts.of(run_log.run, waits, progress.sources)
+        with tracing.span("context"):
+            await self._look_up(run_log, progress)
+            prompt = await self._prompts.of(run_log.run, waits, progress.sources)
         asked, progress.depth = prompt.asked, prompt.depth
         progress.left_out, progress.summarised = prompt.left_out, prompt.summarised
         progress.memories = prompt.memories
         if self._cache is not None and not prefix:
-            progress.look = await self._cache.look(run_log.run, prompt, progress.rails.policy.version)
+            with tracing.span("cache"):
+                progress.look = await self._cache.look(run_log.run, prompt, progress.rails.policy.version)
         rails = progress.rails.outgoing(prefix, asked.language)
         progress.railed = 0
         if progress.rails.moderator is not None and progress.gate is None:
             progress.gate = self._gate(progress.rails.moderator, run_log, asked, progress)
         gate = progress.gate
         async with gate.watching() if gate is not None else nullcontext():
-            end = await self._read(run_log, rails, prompt.messages, prefix, progress)
+            with tracing.span("gateway", kind="client"):
+                end = await self._read(run_log, rails, prompt.messages, prefix, progress)
             calls = self._checked_calls(run_log, end, progress) if end is not None and not rails.blocked else ()
             if gate is not None and not await gate.finish(list(strings_in(calls))):
                 return
@@ -275,6 +289,8 @@ class Answering:
         progress.verdicts.append(verdict)
         run_log.add(opening.acted(verdict))
         tell(run_log.run.id, [verdict])
+        if self._figures is not None:
+            self._figures.note([verdict])
 
     def _show(
         self,
@@ -350,6 +366,8 @@ class Answering:
             **msgspec.structs.asdict(ended.timings),
             **msgspec.structs.asdict(cost),
         )
+        run_ended(ended, answer)
+        tracing.note(status=ended.status, code=ended.error.code if ended.error else None, tokens=used)
         if self._follow_ups is not None and run.chat_id is not None:
             await self._follow_ups.after(EndedTurn(ended, answer, progress.depth))
         if self._cache is not None and progress.look is not None:

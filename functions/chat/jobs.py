@@ -16,18 +16,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from functions import tracing
 from functions.chat.follow_ups import TONIGHT, Outcome
 from functions.chat.messages import TERMINAL, Job, Lane, QueuedJob, RunJob
+from functions.chat.quotas import Quotas
 from functions.chat.runs import Runs
 from functions.chat.turn import Turns
 from functions.errors import NotFound, StoreUnavailable
 from functions.ports import ChatStore, JobQueue
-from functions.telemetry import log, log_fault
+from functions.telemetry import count, log, log_fault
 
 ATTEMPTS = 9  # by day: with the pauses between them some eight minutes
 NIGHTS = 3  # and then one a night
 FIRST_PAUSE_MS = 2_000  # doubled each time
 A_NIGHT_MS = 12 * 3600 * 1000  # what this night could not do waits for the next
+
+OVER_BUDGET_MS = 3600 * 1000  # what its owner cannot pay for is asked again
 
 Handler = Callable[[Any], Awaitable[Outcome]]  # of its own kind of job
 GaveUp = Callable[[Any], Awaitable[None]]
@@ -68,12 +72,14 @@ class Jobs:
         keeping = asyncio.create_task(self._keep(queued, task))
         try:
             try:
-                outcome = await handler(queued.job)
+                with tracing.span("job", kind_of_job=_kind(queued), attempts=queued.attempts):
+                    outcome = await handler(queued.job)
             finally:
                 keeping.cancel()
             await self._after(queued, lane, outcome)
         except asyncio.CancelledError:
             if keeping.done() and not keeping.cancelled() and not task.uncancel():  # it cancelled us, and nobody else
+                count("parley_jobs_total", kind=_kind(queued), end="lost")
                 log("job.lost", kind=_kind(queued), job=queued.id)
                 return
             await asyncio.shield(self._give_back(queued))
@@ -105,6 +111,8 @@ class Jobs:
             log_fault("job.not_given_back", kind=_kind(queued), job=queued.id)  # then it comes back by itself
 
     async def _after(self, queued: QueuedJob, lane: Lane, outcome: Outcome) -> None:
+        end = "done" if outcome is None else "tonight" if outcome == TONIGHT else "later"
+        count("parley_jobs_total", kind=_kind(queued), end=end)
         if outcome is None:
             await self._queue.drop_job(queued)
         elif outcome == TONIGHT:
@@ -114,11 +122,13 @@ class Jobs:
             await self._queue.delay_job(queued, at_ms=outcome, attempts=0)
 
     async def _after_failure(self, queued: QueuedJob, lane: Lane) -> None:
+        count("parley_jobs_total", kind=_kind(queued), end="failed")
         if queued.attempts < ATTEMPTS and lane != "failed":
             pause_ms = FIRST_PAUSE_MS << (queued.attempts - 1)
             await self._queue.delay_job(queued, at_ms=self._clock() + pause_ms)
             return
         if lane != "failed":
+            count("parley_jobs_total", kind=_kind(queued), end="gave_up")
             log("job.failed", kind=_kind(queued), job=queued.id, attempts=queued.attempts)
             await self._tell(queued)
         if queued.attempts < ATTEMPTS + NIGHTS:
@@ -155,5 +165,16 @@ def bring_to_its_end(store: ChatStore, runs: Runs, turns: Turns) -> Handler:
         # Claimed here or held elsewhere: either way look again when that lease would run out.
         run = await store.get_run(job.owner, job.run_id)
         return max(run.lease_until_ms, runs.clock()) + 100
+
+    return handle
+
+
+def within_budget(quotas: Quotas, handler: Handler) -> Handler:
+    """The handler, while its owner has something left to spend and nothing is paused; else it is asked again later."""
+
+    async def handle(job: Any) -> Outcome:  # of the handler's kind
+        if await quotas.may_begin(job.owner):
+            return await handler(job)
+        return quotas.clock() + OVER_BUDGET_MS
 
     return handle

@@ -90,6 +90,16 @@ class Verdict(Struct, frozen=True, kw_only=True):
     score: float = 1.0
 
 
+class VerdictCount(Struct, frozen=True, kw_only=True):
+    """How often a rail did that on a day (UTC, `2026-11-21`), in the whole house."""
+
+    day: str
+    stage: Stage
+    rail: str
+    action: Action
+    count: int
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """An error as a user reads it: a stable code and a sentence that says what to do."""
 
@@ -273,6 +283,7 @@ class Run(Struct, frozen=True, kw_only=True):
     knowledge: bool = False  # it is answered from documents
     citations: tuple[Citation, ...] = ()
     error: Problem | None = None
+    traceparent: str | None = None  # W3C's, of the turn; whoever takes the run over goes on in the same trace
 
 
 # The run events, a tagged union (`type`). Data of each: api §1.2 of the docs.

@@ -19,7 +19,7 @@ from functions.guardrails.stream import JsonResult, OutputFilter, check_json
 from functions.guardrails.validators import InputGuard, InputResult, build_input_guard, build_window_guard
 from functions.guardrails.windows import OutgoingRails
 from functions.inference.gateway import Gateway
-from functions.telemetry import log
+from functions.telemetry import count, log
 
 GUARD_IN_THREAD_CHARS = 2000  # below, the check is faster than the hop to a thread
 KNOWN_RESULTS = 4096
@@ -101,7 +101,10 @@ class Rails:
         said = (self.policy.version, of, text)
         key = hashlib.blake2b("\0".join(said).encode("utf-8", "surrogatepass"), key=self._key[:64], digest_size=16)
         result = self.known.find(key.digest(), text)
-        if result is None:
+        count("parley_cache_looks_total", cache="rails")
+        if result is not None:
+            count("parley_cache_hits_total", cache="rails")
+        else:
             result = await self._check(text)
             self.known.keep(key.digest(), text, result)
         return result
@@ -132,6 +135,7 @@ class Rails:
 def tell(run_id: str | None, verdicts: Iterable[Verdict]) -> None:
     """Each verdict as one line of the log, to be counted: never the text."""
     for verdict in verdicts:
+        count("parley_verdicts_total", rail=verdict.rail, action=verdict.action, stage=verdict.stage)
         log(
             "guardrail.verdict",
             run=run_id,

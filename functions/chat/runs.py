@@ -338,6 +338,11 @@ class Runs:
         live = self._live.get(run_id)
         return live is not None and not live.closed
 
+    @property
+    def live_count(self) -> int:
+        """How many runs this process is writing."""
+        return len(self._live)
+
     def start(self, run: Run, events: Sequence[LoggedEvent], work: Callable[[RunLog], Awaitable[None]]) -> RunLog:
         """Run `work` in a task of its own; it belongs to the run, not to any connection."""
         run_log = RunLog(

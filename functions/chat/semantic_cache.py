@@ -34,7 +34,7 @@ from functions.inference.embedding import space
 from functions.inference.gateway import End, Gateway, Token
 from functions.inference.lexical import LEXICAL_MODEL
 from functions.ports import ChatStore, Hit, VectorStore
-from functions.telemetry import log, log_fault
+from functions.telemetry import count, log, log_fault
 
 COLLECTION = "answers"
 HOUSE = "=house"  # owns what a tenant shares; no user can be called so: a token is NAME=HASH
@@ -119,7 +119,10 @@ class SemanticCache:
             log("cache.slow", run=run.id)
         except Exception:  # the edge of the cache: whatever it is, the model answers
             log_fault("cache.fault", run=run.id)
+        if run.cache == "use":
+            count("parley_cache_looks_total", cache="semantic")
         if look.found is not None:
+            count("parley_cache_hits_total", cache="semantic")
             log("cache.hit", run=run.id, answer=look.found.answer.id, score=round(look.found.origin.score, 4))
         return look
 

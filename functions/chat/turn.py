@@ -8,14 +8,17 @@ What comes between, from the accepted run to its end, is `answering.py`: read it
 A turn knows ports and the engine behind `gateway`; it knows no HTTP, no database and no environment.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
+from functions import tracing
 from functions.chat import context, opening
 from functions.chat.answering import Answering
 from functions.chat.books import Books
+from functions.chat.figures import Figures
 from functions.chat.follow_ups import FollowUps
 from functions.chat.memory import Memories
 from functions.chat.messages import TERMINAL, CacheUse, Chat, Message, Run, Verdict, new_id
@@ -31,7 +34,7 @@ from functions.errors import BadInput, NotFound, UpstreamError
 from functions.guardrails.validators import InputResult
 from functions.inference.gateway import Gateway, ModelInfo
 from functions.ports import ChatStore
-from functions.telemetry import log
+from functions.telemetry import count, log
 
 
 class Turns:
@@ -53,6 +56,7 @@ class Turns:
         cache: SemanticCache | None = None,
         memories: Memories | None = None,
         finder: Finder | None = None,
+        figures: Figures | None = None,
         key: bytes = b"",
     ) -> None:
         """`key` is for the fences around what was looked up."""
@@ -69,7 +73,9 @@ class Turns:
             follow_ups=follow_ups,
             cache=cache,
             finder=finder,
+            figures=figures,
         )
+        self._figures = figures
         self._resuming: set[str] = set()
         runs.takeover = self.resume
 
@@ -104,7 +110,8 @@ class Turns:
         reserved = await self._quotas.reserve(owner, request.sampling.max_tokens)
         runs_on = False
         try:
-            run, is_new = await self._begin(owner, request, chat, model.id, reserved)
+            with tracing.span("turn", model=model.id):
+                run, is_new = await self._begin(owner, request, chat, model.id, reserved)
             runs_on = is_new and run.status not in TERMINAL
             return run
         finally:
@@ -120,7 +127,8 @@ class Turns:
         self, owner: str, request: TurnRequest, chat: Chat | None, model: str, reserved: int
     ) -> tuple[Run, bool]:
         rails, question = self.rails, await self._question(owner, request, chat)
-        checked, prompt = await self._check_input(rails, owner, request, question)
+        with tracing.span("input_rails"):
+            checked, prompt = await self._check_input(rails, owner, request, question)
         extra = rails.check_rest(request.sampling.extra)
         checked = InputResult(checked.text, checked.blocked or extra.blocked, (*extra.verdicts, *checked.verdicts))
         now = self._now()
@@ -138,6 +146,7 @@ class Turns:
             knowledge=request.knowledge,
             reserved_tokens=reserved,
             verdicts=checked.verdicts,
+            traceparent=tracing.traceparent(),
         )
         if question and not request.regenerate:
             status: Literal["blocked", "complete"] = "blocked" if checked.blocked else "complete"
@@ -164,7 +173,10 @@ class Turns:
         if is_new and stored.status == "running":
             self._runs.start(stored, turn.events, self._answer)
         if is_new:
-            tell(stored.id, stored.verdicts)
+            self._tell(stored.id, stored.verdicts)
+            tracing.note(run=stored.id, verdicts=len(stored.verdicts))
+            if checked.blocked:
+                count("parley_runs_total", end="blocked")
             log("run.accepted", run=stored.id, chat=stored.chat_id, model=model, status=stored.status)
         return stored, is_new
 
@@ -212,10 +224,15 @@ class Turns:
         """A text that will stand in prompts without being a message (system prompt, instructions), after the input
         rails. Raises BadInput when one of them blocks it."""
         result = await self.rails.check(text)
-        tell(None, result.verdicts)
+        self._tell(None, result.verdicts)
         if result.blocked:
             raise BadInput(result.verdicts[-1].message, code="content_filter", param=param)
         return result.text
+
+    def _tell(self, run_id: str | None, verdicts: Sequence[Verdict]) -> None:
+        tell(run_id, verdicts)
+        if verdicts and self._figures is not None:
+            self._figures.note(verdicts)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._runs.clock() / 1000, UTC)
@@ -247,6 +264,8 @@ class Turns:
             return False
         events = await self._store.read_events(owner, run_id)
         log("run.claimed", run=run.id, epoch=run.epoch, events=len(events))
+        if run.epoch > 1:
+            count("parley_takeovers_total")
         run_log = self._runs.start(run, events, self._answer)
         # A stop that was asked for between the claim and the start found no live run to tell; only its mark is there.
         if (await self._store.get_run(owner, run_id)).stop_requested:

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from functions import tracing
 from functions.chat.messages import Phase, Sampling, Struct
 from functions.errors import ContextTooLong, ParleyError, UpstreamError
 from functions.inference.breaker import Outcome
@@ -136,6 +137,8 @@ class Answer:
             "Content-Type": "application/json",
             "Modal-Session-ID": self._ask.session_id,
         }
+        if (parent := tracing.traceparent()) is not None:
+            headers["traceparent"] = parent
         if node.kind == "llama.cpp":  # says keep-alive, and hangs up after every stream
             headers["Connection"] = "close"
         try:

@@ -36,7 +36,7 @@ from functions.inference.session import new_session
 from functions.inference.waking import Knock, Knocks
 from functions.inference.wire import End, Token
 from functions.ports import Ledger, NodeRegistry
-from functions.telemetry import log_fault
+from functions.telemetry import log_fault, observe
 
 __all__ = ["Embedded", "End", "Gateway", "Limits", "ModelInfo", "Node", "ServedModel", "Token", "Waiting"]
 
@@ -249,6 +249,7 @@ class Gateway:
                 number = ticket.number
                 while (notice := await self._next_notice(ticket, course)) is not None:
                     yield notice
+                observe("parley_queue_seconds", self._now() - ticket.since)
                 ask = Ask(course.model, messages, sampling, session_id, prefix)
                 if on_asked is not None:
                     on_asked(True)

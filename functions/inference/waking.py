@@ -17,6 +17,7 @@ from functions.inference.limits import Limits
 from functions.inference.nodes import Node
 from functions.inference.probing import Sight, ask
 from functions.inference.wire import key_refused, unavailable
+from functions.telemetry import observe
 
 HELD_TIMEOUT = aiohttp.ClientTimeout(total=160)  # Modal redirects a held request after 150 s
 
@@ -91,11 +92,14 @@ class Knocks:
 
     async def _follow(self, knock: Knock) -> None:
         node = knock.node
+        begun = self._now()
         holding = asyncio.get_running_loop().call_later(self._limits.awake_s, self._show, knock)
         try:
             is_up = await self._until_over(knock)
         finally:
             holding.cancel()
+        if knock.is_real:
+            observe("parley_wake_seconds", self._now() - begun, end="up" if is_up else "failed")
         self._finish(knock, is_up=is_up)
         if is_up and not knock.is_real:
             node.forget_start()

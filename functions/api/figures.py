@@ -1,0 +1,82 @@
+"""What the operator reads of the whole house: metrics for a scraper, and what guardrails did by day. Nothing in here
+names a user or says what anybody wrote."""
+
+import asyncio
+import hmac
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from functions import metering
+from functions.api.auth import CurrentPrincipal, CurrentServices, Principal, current_principal
+from functions.api.chats import as_json
+from functions.errors import BadInput, Forbidden, NotFound
+from functions.services import Services
+from functions.settings import Settings
+from functions.telemetry import observe
+
+router = APIRouter(tags=["admin"])
+DAYS = 30  # when nothing is said
+DAYS_MAX = 366
+
+
+@router.get("/metrics", responses={200: {"content": {"text/plain": {}}}}, response_class=Response)
+async def metrics(request: Request, services: CurrentServices) -> Response:
+    """Prometheus' text format. For admins, and for whoever has the key of the setting `metrics_key`."""
+    if not _has_key(services.settings, request.headers):
+        _admins_only(services.settings, await current_principal(request))
+    held = metering.scraped() if services.settings.metrics == "prometheus" else None
+    if held is None:
+        raise NotFound("Metrics are not held here; PARLEY_METRICS says where they go.")
+    _look_around(services)
+    text, kind = await asyncio.to_thread(held.exposition)  # it looks at the process, too
+    return Response(text, media_type=kind)
+
+
+@router.get("/admin/verdicts")
+async def verdicts(
+    who: CurrentPrincipal,
+    services: CurrentServices,
+    from_: Annotated[str | None, Query(alias="from", max_length=64)] = None,
+    to: Annotated[str | None, Query(max_length=64)] = None,
+) -> Response:
+    """How often each rail did what, by day (UTC), in the whole house. `from` and `to` are dates, both are meant;
+    without them, the last 30 days."""
+    _admins_only(services.settings, who)
+    last = _day(to, "to") if to else datetime.now(UTC).date()
+    first = _day(from_, "from") if from_ else last - timedelta(days=min(DAYS - 1, (last - date.min).days))
+    if first > last:
+        raise BadInput("`from` must not be after `to`.", param="from")
+    if last - first >= timedelta(days=DAYS_MAX):
+        raise BadInput(f"Figures cover {DAYS_MAX} days at most; ask for a part of it.", param="from")
+    counts = await services.figures.read(from_day=first.isoformat(), to_day=last.isoformat())
+    return as_json({"data": counts, "total": sum(one.count for one in counts)})
+
+
+def _has_key(settings: Settings, headers: Mapping[str, str]) -> bool:
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    given, key = bearer.strip().encode(), settings.metrics_key.encode()
+    return bool(key) and scheme.lower() == "bearer" and hmac.compare_digest(given, key)
+
+
+def _admins_only(settings: Settings, who: Principal) -> None:
+    """Raises Forbidden. On one's own machine one is the admin."""
+    if settings.auth != "local":
+        raise Forbidden("This is for admins.")
+
+
+def _look_around(services: Services) -> None:
+    """What is a state and no event is looked at when somebody asks."""
+    observe("parley_live_runs", services.runs.live_count)
+    states = [node.state for node in services.gateway.nodes]
+    for state in ("cold", "warming", "warm", "unreachable"):
+        observe("parley_nodes", states.count(state), state=state)
+
+
+def _day(text: str, param: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"`{param}` must be a date, e.g. 2026-11-01.", param=param) from None
