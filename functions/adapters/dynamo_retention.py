@@ -18,10 +18,12 @@ from typing import Any
 
 import msgspec
 
+from functions.adapters import dynamo_accounts as accounts
 from functions.adapters import rules
 from functions.adapters.dynamo_calls import ATTEMPTS, Refused, ask, delete_all
 from functions.adapters.dynamo_chats import delete_chat, find_item
 from functions.adapters.dynamo_knowledge import leave_all
+from functions.adapters.dynamo_limits import give_back
 from functions.adapters.dynamo_models import (
     DELETED,
     TEMPORARY,
@@ -109,10 +111,11 @@ def erase_owner(t: Tables, owner: str, *, now_ms: int) -> dict[str, int]:
     ask(t.chat(erasure_pk(rules.pseudonym(owner)), "E", seen_ms=now_ms, expires=expires).save)
     found: Counter[str] = Counter(dict.fromkeys(("chats", "messages", "runs", "memories", "vectors", "ledger"), 0))
     for _ in range(ATTEMPTS):
-        erased = _erase_chats(t, owner) + _erase_jobs(t, owner)
+        erased = _erase_user(t, owner) + _erase_chats(t, owner) + _erase_jobs(t, owner)
         erased += _erase_vectors(t, owner)
-        rates = ask(lambda: list(t.counters.query(owner_pk(owner), consistent_read=True)))
-        erased += _erase_rows(t.counters, rates, lambda item: "rates" if item.sk.startswith("A#") else "totals")
+        give_back(t, owner)
+        counted = ask(lambda: list(t.counters.query(owner_pk(owner), consistent_read=True)))
+        erased += _erase_rows(t.counters, counted, lambda item: _COUNTED.get(item.sk[0], "totals"))
         if not erased:
             return dict(found)
         found.update(erased)
@@ -122,6 +125,10 @@ def erase_owner(t: Tables, owner: str, *, now_ms: int) -> dict[str, int]:
 def was_erased(t: Tables, owner: str, *, since_ms: int) -> bool:
     item = find_item(t, erasure_pk(rules.pseudonym(owner)), "E")
     return item is not None and item.seen_ms >= since_ms
+
+
+def _erase_user(t: Tables, owner: str) -> Counter[str]:
+    return Counter({"users": 1}) if accounts.delete_user(t, owner) else Counter()
 
 
 def _erase_chats(t: Tables, owner: str) -> Counter[str]:
@@ -138,7 +145,8 @@ def _erase_chats(t: Tables, owner: str) -> Counter[str]:
         with suppress(Refused):
             ask(lambda: chat.update([t.chat.is_deleted.set(True)], t.chat.pk.exists()))  # noqa: B023  # called at once
     delete_all(t.chat, _keys(runs))
-    delete_all(t.chat, [(row.key, "X") for row in theirs if _kind(row) == "shares"])  # what leads to them
+    leads = [(row.key, "X") for row in theirs if _kind(row) == "shares"]
+    delete_all(t.chat, leads + [lead for row in theirs for lead in accounts.leads_of(row)])  # before what they lead to
     rest = [row for row in theirs if _kind(row) not in ("chats", "runs")]
     delete_all(t.chat, _keys(rest))
     delete_all(t.chat, _keys(chats))
@@ -191,10 +199,14 @@ def _keys(rows: Iterable[Any]) -> list[tuple[str, str]]:
     return [(row.pk, row.sk) for row in rows]
 
 
+_COUNTED = {"A": "rates", "T": "totals", "M": "meters", "H": "holds", "L": "limits"}
 _KINDS = {
     "C": "chats",
     "M": "messages",
     "N": "memories",
+    "J": "identities",
+    "V": "api_keys",
+    "W": "sessions",
     "Y": "templates",
     "X": "shares",
     "E": "events",

@@ -15,6 +15,7 @@ import msgspec
 
 from functions.chat.documents import Document
 from functions.chat.messages import TERMINAL, Chat, LoggedEvent, NodeUse, Run, Share
+from functions.chat.principals import User
 from functions.errors import BadInput, Conflict, Fenced, NotFound, StoreUnavailable
 from functions.ports import NewTurn
 
@@ -201,3 +202,19 @@ def cosine(one: "array[float]", other: "array[float]") -> float:
 
 def wrong_length(length: int, expected: int) -> BadInput:
     return BadInput(f"This collection's vectors have {expected} numbers, not {length}.", param="vector")
+
+
+# -- users ------------------------------------------------------------------------------------------------------
+def no_user() -> NotFound:
+    return NotFound("There is no such user.")
+
+
+def is_active_admin(user: User) -> bool:
+    """Counts towards those of whom there must be one."""
+    return user.role == "admin" and user.status == "active"
+
+
+def is_meant(user: User, query: str) -> bool:
+    """Whether a search for users finds this one."""
+    wanted = query.casefold()
+    return any(wanted in (text or "").casefold() for text in (user.id, user.name, user.email, user.group))
