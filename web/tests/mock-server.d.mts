@@ -19,6 +19,7 @@ export interface Control {
   lastWordAt: number;
   instructions: string;
   reader: string;
+  shares: Map<string, { id: string; chat_id: string; leaf: string | null }>;
   templates: Map<string, { id: string; name: string; text: string; updated_at: string }>;
   models: ModelInfo[];
   usage: SpentRow[];

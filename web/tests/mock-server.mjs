@@ -176,6 +176,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     /** Who is reading, as `GET /me` says. */
     reader: 'local',
     templates: new Map(),
+    shares: new Map(),
     models: structuredClone(MODELS),
     /** What `GET /usage` adds up. */
     usage: [],
@@ -209,6 +210,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       control.instructions = '';
       control.reader = 'local';
       control.templates.clear();
+      control.shares.clear();
       control.models = structuredClone(MODELS);
       control.usage = [];
       control.mayPrewarm = true;
@@ -433,9 +435,10 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers });
       response.end(value === undefined ? undefined : JSON.stringify(value));
     };
-    const isApi = /^\/(chat|chats|runs|me|status|session|prewarm|usage|templates)(\/|$)/.test(path);
+    const isApi = /^\/(chat|chats|runs|me|status|session|prewarm|usage|templates|shares|shared|import)(\/|$)/.test(path);
     if (!isApi) return file(path, request, response);
     control.requests.push(`${method} ${path}`);
+    if (path === '/import') return imported(request, response);
     const body = method === 'GET' || method === 'DELETE' ? {} : await bodyOf(request);
     if (method === 'POST') control.bodies.push(body);
     if (path.endsWith('/completion')) control.keys.push(request.headers['idempotency-key']);
@@ -445,6 +448,11 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       refuse.n--;
       if (refuse.status === 0) return request.socket.destroy();
       throw new Refused(refuse.status, refuse.code, refuse.message ?? 'Refused by the script.', refuse.headers);
+    }
+    if (path.startsWith('/shared/')) {
+      const share = [...control.shares.values()].find((one) => one.id === path.slice('/shared/'.length));
+      if (!share || !chats.has(share.chat_id)) throw new Refused(404, 'not_found', 'There is nothing shared here, or not any more.');
+      return json(shownTo(share), 200, { 'x-robots-tag': 'noindex, nofollow' });
     }
     if (path === '/session') {
       if (method === 'DELETE') return json(undefined, 204, { 'set-cookie': 'session=; Path=/; Max-Age=0' });
@@ -458,6 +466,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       if (method === 'PATCH' && body.custom_instructions !== undefined) control.instructions = body.custom_instructions;
       return json({ id: control.reader, custom_instructions: control.instructions, memory: true });
     }
+    if (path === '/shares') return json({ object: 'list', data: [...control.shares.values()].reverse(), has_more: false });
     if (path === '/templates') return json({ object: 'list', data: [...control.templates.values()], has_more: false });
     if (path.startsWith('/templates/')) {
       const id = path.slice('/templates/'.length);
@@ -528,6 +537,10 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       message.feedback = method === 'PUT' ? opinionOf(body) : null;
       return message.feedback ? json(message.feedback) : json(undefined, 204);
     }
+    if (verb === 'share') {
+      if (method === 'DELETE') return control.shares.delete(id) ? json(undefined, 204) : json({ error: { code: 'not_found', message: 'This chat is not shared.' } }, 404);
+      return json(shareOf(chat), 201);
+    }
     if (verb === 'export') return json({ chat, messages: messagesOf(id) }, 200, { 'content-disposition': 'attachment; filename="chat.json"' });
     if (method === 'PATCH') return json(Object.assign(chat, body));
     if (method === 'DELETE') {
@@ -541,6 +554,46 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     const shown = all.slice(Math.max(0, until - limit), until);
     const hasMore = until - limit > 0;
     return json({ ...chat, messages: shown, has_more: hasMore, first_id: hasMore ? shown[0].id : null });
+  }
+
+  function shareOf(chat) {
+    const time = new Date().toISOString();
+    const was = control.shares.get(chat.id) ?? { id: `link-${control.shares.size}-${randomUUID()}`, created_at: time };
+    const share = { ...was, chat_id: chat.id, title: chat.title, leaf: chat.active_leaf, updated_at: time, url: `/#/shared/${was.id}` };
+    control.shares.set(chat.id, share);
+    return share;
+  }
+
+  function shownTo({ chat_id, leaf, title, updated_at }) {
+    const path = [];
+    for (let at = messages.get(leaf); at; at = messages.get(at.parent_id)) path.unshift(at);
+    const shown = path.map(({ role, content, created_at }) => ({ role, content, created_at, citations: role === 'assistant' ? ['The harbour book'] : [] }));
+    return { title, model: path.at(-1)?.model ?? null, created_at: updated_at, messages: chats.has(chat_id) ? shown : [] };
+  }
+
+  /** Each line of the file is a chat's title, or `bad: …`; `wait` holds it there. */
+  async function imported(request, response) {
+    let text = '';
+    for await (const piece of request) text += piece;
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const tell = (event, data) => response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+    const result = { chats: 0, messages: 0, skipped: 0, memories: 0, templates: 0, failures: 0, failed: [], trouble: null };
+    const lines = text.split('\n').filter(Boolean);
+    for (const [n, line] of lines.entries()) {
+      if (line === 'wait') return tell('progress', { done: n, part: n / lines.length });
+      if (line === 'broken') result.trouble = 'damaged';
+      else if (line.startsWith('bad: ')) result.failed.push({ title: line.slice(5), reason: 'circular' });
+      else if ([...chats.values()].some(({ title }) => title === line)) result.skipped++;
+      else {
+        addChat({ id: newId(), title: line });
+        result.chats++;
+        result.messages += 2;
+      }
+      tell('progress', { done: n + 1, part: (n + 1) / lines.length });
+    }
+    result.failures = result.failed.length;
+    tell(result.trouble ? 'failed' : 'done', result);
+    response.end();
   }
 
   async function file(path, request, response) {
