@@ -98,6 +98,7 @@ export const en = {
   loadingChat: 'Loading the conversation',
   chatMissing: 'This chat does not exist any more.',
   chatFailed: 'The conversation could not be loaded.',
+  chatNotHere: 'You have not read this chat on this device, so it is not here. It comes when the network is back.',
   startNew: 'Start a new chat',
   table: 'Table',
   image: (alt: string) => `Image: ${alt || 'untitled'}`,

@@ -91,6 +91,7 @@ export const zh: Messages = {
   loadingChat: '正在加载对话',
   chatMissing: '这个对话已不存在。',
   chatFailed: '无法加载对话。',
+  chatNotHere: '这台设备上没有读过这个对话，因此离线时看不到。网络恢复后会显示。',
   startNew: '开始新对话',
   table: '表格',
   image: (alt) => `图片：${alt || '无标题'}`,

@@ -6,7 +6,7 @@ import { prefersLessMotion } from '../lib/keys';
 import { settings } from '../lib/settings';
 import { Stick } from '../lib/stick';
 import { watchNear } from '../markdown/paint';
-import { chat, hasEarlier, isRunning, messages, openId, path, run, runMessageId, summary, threadProblem, threadState, unsent } from '../store';
+import { chat, hasEarlier, isRunning, messages, online, openId, path, run, runMessageId, summary, threadProblem, threadState, unsent } from '../store';
 import { parser } from './Answer';
 import * as icons from './icons';
 import { AssistantMessage, UserMessage } from './Message';
@@ -114,7 +114,7 @@ function Messages({ keepPlace: keep }: { keepPlace: (change: () => Promise<void>
     return (
       <div class="empty-note">
         <p>{words.chatFailed}</p>
-        {threadProblem.value && <p class="quiet">{problemText(threadProblem.value)}</p>}
+        {threadProblem.value && <p class="quiet">{online.value ? problemText(threadProblem.value) : words.chatNotHere}</p>}
         <button type="button" class="button primary" onClick={() => id && void loadThread(id)}>{words.retry}</button>
       </div>
     );
