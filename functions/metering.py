@@ -83,12 +83,12 @@ class Embedded:
     """Gathered until `flush`, then written as CloudWatch's embedded metric format, by Powertools. Counts are summed;
     of what was observed every value is written, for percentiles."""
 
-    def __init__(self, write: Callable[[str], None] = _to_stdout) -> None:
+    def __init__(self, write: Callable[[str], None] = _to_stdout, *, namespace: str = NAMESPACE) -> None:
         from aws_lambda_powertools.metrics import EphemeralMetrics  # noqa: PLC0415
 
         self._ephemeral, self._write, self._lock = EphemeralMetrics, write, threading.Lock()
         self._gathered: dict[tuple[tuple[str, str], ...], dict[str, list[float]]] = {}
-        self._flushed_at = time.monotonic()
+        self._flushed_at, self._namespace = time.monotonic(), namespace
 
     def _values(self, name: str, values: tuple[str, ...]) -> list[float]:
         labels = tuple(zip(METRICS[name].labels, values, strict=True))
@@ -125,7 +125,7 @@ class Embedded:
         """Each metric without labels as well: an alarm cannot sum over them."""
         metric = METRICS[name]
         apart = labels.keys() if metric.dimensions is None else metric.dimensions
-        line = self._ephemeral(namespace=NAMESPACE, service="")
+        line = self._ephemeral(namespace=self._namespace, service="")
         if apart:
             line.add_dimensions(**{label: labels[label] for label in apart})
         for label in labels.keys() - set(apart):
@@ -139,8 +139,9 @@ _scraped: Scraped | None = None
 _embedded: Embedded | None = None
 
 
-def begin(to: MetricsTo) -> None:
-    """Send the metrics of this process there. A second call for the same place goes on with what is held."""
+def begin(to: MetricsTo, namespace: str = NAMESPACE) -> None:
+    """Send the metrics of this process there; `namespace` is CloudWatch's. A second call for the same place goes on
+    with what is held."""
     global _scraped, _embedded  # noqa: PLW0603  # one a process, as the logger is
     match to:
         case "off":
@@ -149,7 +150,7 @@ def begin(to: MetricsTo) -> None:
             _scraped = _scraped or Scraped()
             telemetry.send_metrics_to(_scraped)
         case "emf":
-            _embedded = _embedded or Embedded()
+            _embedded = _embedded or Embedded(namespace=namespace)
             telemetry.send_metrics_to(_embedded)
 
 

@@ -170,7 +170,7 @@ async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[
 
 
 def _begin_telemetry(settings: Settings) -> None:
-    metering.begin(settings.metrics)
+    metering.begin(settings.metrics, settings.metrics_namespace)
     try:
         tracing.begin(settings.traces_url, version=__version__, headers=settings.traces_headers)
     except ImportError as missing:

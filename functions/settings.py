@@ -165,6 +165,7 @@ class Settings(BaseSettings):
     tokens_per_day: int = 0  # per principal; 0: no limit
     # What this process counts: held for GET /metrics, or written into the log for CloudWatch
     metrics: Literal["off", "prometheus", "emf"] = "prometheus"
+    metrics_namespace: str = "Parley"  # of CloudWatch: two stacks in one account have two
     metrics_key: HeaderText = Field(default="", repr=False)  # who knows it may read GET /metrics, besides admins
     # where an OpenTelemetry collector takes traces (OTLP over HTTP: …/v1/traces), and its headers; None: nobody does
     traces_url: str | None = None

@@ -140,6 +140,7 @@ METRICS: dict[str, Metric] = {
         "count",
         "Background jobs, by how they went.",
         {"kind": WORDS, "end": _one_of("done", "later", "tonight", "failed", "gave_up", "lost")},
+        dimensions=("end",),  # an alarm cannot sum over kinds
     ),
     "parley_http_seconds": Metric(
         "histogram",

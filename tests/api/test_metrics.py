@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from functions import telemetry
 from functions.chat.messages import new_id
 from functions.telemetry import METRICS, OTHER, ROUTES, WORDS
 from tests.house import House, open_house, sleeping
@@ -141,3 +142,33 @@ async def test_what_guardrails_did_is_counted_by_day_without_texts_or_users(tmp_
     assert wrong == [400, 400, 400]
     async with open_house(tmp_path) as house:  # they are the store's, not the process's
         assert (await house.http.get("/admin/verdicts")).json() == said
+
+
+class Calls:
+    """How often anything was counted, except jobs: those come when they come."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def add(self, name: str, values: tuple[str, ...], n: float) -> None:
+        if name != "parley_jobs_total":
+            self.names.append(name)
+
+    observe = add
+
+
+async def test_a_long_answer_is_counted_with_no_more_calls_than_a_short_one(tmp_path: Path) -> None:
+    called = []
+    for tokens in (5, 400):
+        calls, was = Calls(), telemetry._sink
+        try:
+            async with open_house(tmp_path, Scenario(tokens=tokens)) as house:
+                chat = await house.open_chat()
+                telemetry.send_metrics_to(calls)
+                done = (await house.say(chat, "Hello."))[-1]
+        finally:  # when the house is closed everything has been counted
+            telemetry.send_metrics_to(was)
+        assert done.data["usage"]["completion_tokens"] == tokens
+        called.append(sorted(calls.names))
+    assert called[0] == called[1]
+    assert 5 < len(called[0]) < 30

@@ -122,9 +122,12 @@ async def test_an_answer_of_the_house_is_on_the_bill(tmp_path: Path) -> None:
         chat = await house.open_chat()
         done = (await house.say(chat, "hello"))[-1]
         told = (await house.http.get("/usage")).json()
+        await house.http.delete(f"/chat/{chat}")
+        later = (await house.http.get("/usage")).json()
 
     (line,) = told["data"]
     assert (line["chat_id"], line["runs"]) == (chat, 1)
+    assert later["data"] == told["data"]  # the ledger keeps what a chat has used, its runs are gone
     assert line["completion_tokens"] == done.data["usage"]["completion_tokens"] > 0
 
 
