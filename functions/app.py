@@ -56,6 +56,7 @@ from functions.errors import (
     ContextTooLong,
     Fenced,
     Forbidden,
+    IssuerUnavailable,
     Limited,
     NotFound,
     Overloaded,
@@ -85,6 +86,7 @@ STATUS: dict[type[ParleyError], tuple[int, str]] = {
     Fenced: (409, "conflict_error"),
     Limited: (429, "rate_limit_error"),
     StoreUnavailable: (503, "server_error"),
+    IssuerUnavailable: (503, "server_error"),
     Overloaded: (503, "server_error"),
     UpstreamError: (502, "server_error"),
 }

@@ -13,6 +13,7 @@
     │   └── OverBudget      insufficient_quota: no retry helps before the budget renews
     ├── Fenced              fenced: another worker owns the run now; the loser stops quietly
     ├── StoreUnavailable    store_unavailable: it could not answer; try again
+    ├── IssuerUnavailable   issuer_unavailable: who says who people are cannot be reached; try again
     └── UpstreamError       model_unavailable, or a finer code; nothing of the node's own text leaks
         ├── ContextTooLong  context_length_exceeded
         └── Overloaded      overloaded: every node's queue is full
@@ -75,6 +76,10 @@ class Fenced(ParleyError):
 
 class StoreUnavailable(ParleyError):
     code = "store_unavailable"
+
+
+class IssuerUnavailable(ParleyError):
+    code = "issuer_unavailable"
 
 
 class UpstreamError(ParleyError):

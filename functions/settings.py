@@ -156,6 +156,15 @@ class Settings(BaseSettings):
     auth: str = "local"
     # name=sha256 of the token in hex, comma-separated
     access_tokens: str = Field(default="", repr=False)
+    # with "oidc", who says who people are: its address, exactly as its tokens name it, and who we are there
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = Field(default="", repr=False)
+    oidc_audience: str = ""  # of the access tokens that programs come with; empty: the client id
+    oidc_scopes: str = "openid email profile"
+    oidc_discovery_url: str = ""  # of its discovery document, where that is not under its own address
+    # as browsers see this Parley, e.g. https://chat.example.org; empty: as the request names it
+    public_url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+)?$")] = ""
     secret_key: str = Field(
         default="", repr=False
     )  # signs page cursors, keys the hashes in verdicts; empty: new at each start
