@@ -7,6 +7,8 @@
 
 const LAG_MS = 280;
 const FRAME_MS = 16;
+/** A frame that took longer than this was not alone: the machine cannot keep up. */
+const LATE_MS = 24;
 
 export interface Clock {
   now: () => number;
@@ -20,6 +22,8 @@ export class Reveal {
   private beat = FRAME_MS;
   private arrived = 0;
   private drawn = 0;
+  private framed = 0;
+  private isResting = false;
   private isAsked = false;
   private isEnded = false;
 
@@ -63,6 +67,11 @@ export class Reveal {
   private draw(): void {
     this.isAsked = false;
     const now = this.clock.now();
+    const isLate = this.framed > 0 && now - this.framed > LATE_MS;
+    this.framed = now;
+    // A machine that drops frames gets every second one for itself; the text keeps its speed.
+    this.isResting = isLate && !this.isResting && !this.isEnded;
+    if (this.isResting) return this.ask();
     const step = Math.max(1, (now - this.drawn) * this.speed);
     this.drawn = now;
     const whole = this.text.length;
@@ -78,5 +87,6 @@ export class Reveal {
     }
     this.show(cut >= whole ? this.text : this.text.slice(0, cut));
     if (cut < whole || this.isEnded) this.ask();
+    else this.framed = 0;
   }
 }

@@ -105,9 +105,9 @@ describe('revealing text', () => {
       { now: () => now, frame: (job) => jobs.push(job) },
       () => isSmooth,
     );
-    const run = (ms: number) => {
+    const run = (ms: number, frameMs = 16) => {
       for (const until = now + ms; now < until; ) {
-        now += 16;
+        now += frameMs;
         const due = jobs;
         jobs = [];
         for (const job of due) job();
@@ -115,6 +115,22 @@ describe('revealing text', () => {
     };
     return { reveal, run, shown, ends: () => ends };
   }
+
+  test('a machine that drops frames draws every second one, and is no later for it', () => {
+    const { reveal, run, shown, ends } = setup();
+    let text = '';
+    for (let beat = 0; beat < 30; beat++) {
+      text += 'abcdefghijkl';
+      reveal.push(text);
+      run(40, 40);
+    }
+
+    expect(shown.length).toBeLessThan(25); // of 30
+    expect(shown.at(-1)!.text.length).toBeGreaterThan(text.length - 40);
+    reveal.finish();
+    run(400, 40);
+    expect(ends()).toBe(1);
+  });
 
   test('beats of a quarter of a second become steady, and never lag more than 300 ms', () => {
     const { reveal, run, shown } = setup();
