@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, quote_plus, urlencode
 
 import jwt
 import uvicorn
@@ -118,13 +118,18 @@ class RunningIssuer:
 
         @app.post("/token")
         async def token(request: Request) -> Response:
-            body = dict(pair.split("=", 1) for pair in (await request.body()).decode().split("&"))
+            body = dict(parse_qsl((await request.body()).decode()))
             asked = self._codes.pop(body["code"], None)
             hashed = hashlib.sha256(body["code_verifier"].encode()).digest()
             proof = base64.urlsafe_b64encode(hashed).rstrip(b"=").decode()
-            known_by = base64.b64encode(f"{CLIENT}:{self.secret}".encode()).decode()
+            known_by = base64.b64encode(f"{CLIENT}:{quote_plus(self.secret)}".encode()).decode()
             is_client = not self.secret or request.headers.get("authorization") == f"Basic {known_by}"
-            if asked is None or proof != asked["code_challenge"] or not is_client:
+            if (
+                asked is None
+                or proof != asked["code_challenge"]
+                or not is_client
+                or body["redirect_uri"] != asked["redirect_uri"]
+            ):
                 return JSONResponse({"error": "invalid_grant"}, 400)
             said = self.right(nonce=asked["nonce"], **self.person) | self.claims
             return JSONResponse({"id_token": self.key.sign(said), "access_token": "opaque", "token_type": "Bearer"})

@@ -268,4 +268,4 @@ def _away() -> IssuerUnavailable:
 
 def _is_for_access(claims: Mapping[str, Any]) -> bool:
     """In Cognito's word, where it is there: an ID token is no key."""
-    return claims.get("token_use", "access") == "access"
+    return bool(claims.get("token_use", "access") == "access")

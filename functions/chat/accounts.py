@@ -84,6 +84,17 @@ class Accounts:
                 user = await self._store.get_user(name) or user
         return self._keep(f"={name}", await self._admitted(user, ALL_SCOPES), changes)
 
+    async def by_identity(self, identity: Identity, *, ends_at: datetime) -> Caller | None:
+        """Whom an issuer's access token means, until it ends: somebody who has signed in before. None: nobody, or they
+        are suspended."""
+        known_by, changes = f"@{identity.issuer} {identity.subject}", self._changes
+        caller = self._recall(known_by)
+        if caller is None:
+            owner = await self._store.find_identity(identity.issuer, identity.subject)
+            user = await self._store.get_user(owner) if owner else None
+            caller = self._keep(known_by, await self._admitted(user, ALL_SCOPES), changes) if user else None
+        return msgspec.structs.replace(caller, ends_at=ends_at) if caller and self.now() < ends_at else None
+
     async def _by_key(self, digest: str) -> Caller | None:
         key = await self._store.find_key(digest)
         user = await self._store.get_user(key.owner) if key else None
