@@ -1,5 +1,6 @@
 /** The list of chats. However long it is, only the rows in view are drawn. */
 
+import type { VNode } from 'preact';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { loadChats } from '../chats';
 import { DayLabels } from '../lib/format';
@@ -10,7 +11,7 @@ import { pick, picked, pickTo, stopPicking } from '../lib/selection';
 import { settings } from '../lib/settings';
 import { list, openId } from '../store';
 import type { Chat } from '../wire';
-import { remove, Row } from './ChatRow';
+import { remove, Row, type RowProps } from './ChatRow';
 import { focus, go } from './view';
 
 /** Drawn beyond both edges, so that a quick scroll shows no holes. */
@@ -93,6 +94,7 @@ export function ChatList() {
   }, [hasMore, isNear, state, chats]);
 
   const keys = useKeys(layout, ids, scroller);
+  const rowOf = useRows(ids, keys.rename);
   const [from, to] = between(layout.lines, view.top - SPARE_PX, view.top + view.height + SPARE_PX * 1.5);
   const drawn = Array.from({ length: to - from }, (_, n) => from + n);
   // The one row that the Tab key finds is always there.
@@ -120,21 +122,16 @@ export function ChatList() {
               <ul>
                 {own.map((index) => {
                   const { row, top, height } = layout.lines[index]!;
-                  return (
-                    <Row
-                      key={row.id}
-                      chat={row}
-                      top={top}
-                      height={height}
-                      place={index - section.first + 1}
-                      // Of the last group nobody knows yet how long it is.
-                      size={hasMore && section === layout.sections.at(-1) ? -1 : section.size}
-                      isStop={index === stopAt}
-                      isRenaming={row.id === keys.renaming}
-                      rename={(isOn) => keys.rename(isOn ? row.id : null)}
-                      pick={(isStretch) => pick(row.id, ids, isStretch)}
-                    />
-                  );
+                  return rowOf({
+                    chat: row,
+                    top,
+                    height,
+                    place: index - section.first + 1,
+                    // Of the last group nobody knows yet how long it is.
+                    size: hasMore && section === layout.sections.at(-1) ? -1 : section.size,
+                    isStop: index === stopAt,
+                    isRenaming: row.id === keys.renaming,
+                  });
                 })}
               </ul>
             </section>
@@ -162,6 +159,28 @@ const Skeleton = () => (
     ))}
   </div>
 );
+
+type Shown = Omit<RowProps, 'rename' | 'pick'>;
+
+/** The rows as they were drawn: what has not changed is not even looked at again while one scrolls. */
+function useRows(ids: readonly string[], rename: (id: string | null) => void): (shown: Shown) => VNode {
+  const latest = useRef({ ids, rename });
+  latest.current = { ids, rename };
+  const [rows] = useState(() => ({
+    drawn: new Map<string, { shown: Shown; row: VNode }>(),
+    rename: (id: string | null) => latest.current.rename(id),
+    pick: (id: string, isStretch: boolean) => pick(id, latest.current.ids, isStretch),
+  }));
+  return (shown) => {
+    const old = rows.drawn.get(shown.chat.id);
+    if (old && (Object.keys(shown) as (keyof Shown)[]).every((name) => old.shown[name] === shown[name])) return old.row;
+    const row = <Row key={shown.chat.id} {...shown} rename={rows.rename} pick={rows.pick} />;
+    if (rows.drawn.size > KEPT_ROWS) rows.drawn.clear();
+    rows.drawn.set(shown.chat.id, { shown, row });
+    return row;
+  };
+}
+const KEPT_ROWS = 300;
 
 /** One stop for the Tab key; the arrows move among the rows. */
 function useKeys(layout: Layout<Chat>, ids: readonly string[], scroller: { current: HTMLElement | null }) {

@@ -1,6 +1,6 @@
 /** One chat of the list: opened, picked, renamed, and what else can be done with it. */
 
-import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { api } from '../api';
 import { archiveChat, deleteChat, patchChat, unarchiveChat, undoDelete, UNDO_MS } from '../chats';
 import { t } from '../lib/i18n';
@@ -81,7 +81,7 @@ function useLongPress(press: () => void) {
   };
 }
 
-interface Props {
+export interface RowProps {
   chat: Chat;
   top: number;
   height: number;
@@ -89,14 +89,14 @@ interface Props {
   size: number;
   isStop: boolean;
   isRenaming: boolean;
-  rename: (isOn: boolean) => void;
-  pick: (isStretch: boolean) => void;
+  rename: (id: string | null) => void;
+  pick: (id: string, isStretch: boolean) => void;
 }
 
-export function Row({ chat, top, height, place, size, isStop, isRenaming, rename, pick }: Props) {
+export function Row({ chat, top, height, place, size, isStop, isRenaming, rename, pick }: RowProps) {
   const title = chat.title ?? t.value.untitled;
   const isOpen = openId.value === chat.id;
-  const pressing = useLongPress(() => pick(false));
+  const pressing = useLongPress(() => pick(chat.id, false));
   const { match } = chat;
   const isPicking = picked.value !== null;
   const isPicked = picked.value?.has(chat.id) ?? false;
@@ -117,7 +117,7 @@ export function Row({ chat, top, height, place, size, isStop, isRenaming, rename
       aria-setsize={size}
     >
       {isRenaming ? (
-        <Rename chat={chat} done={() => rename(false)} />
+        <Rename chat={chat} done={() => rename(null)} />
       ) : isPicking ? (
         <label class="row-main">
           <input
@@ -129,7 +129,7 @@ export function Row({ chat, top, height, place, size, isStop, isRenaming, rename
             // The box shows what is picked, never what a click alone would make of it.
             onClick={(event) => {
               event.preventDefault();
-              setTimeout(() => pick(event.shiftKey));
+              setTimeout(() => pick(chat.id, event.shiftKey));
             }}
           />
           {lines}
@@ -147,21 +147,31 @@ export function Row({ chat, top, height, place, size, isStop, isRenaming, rename
               const isPick = event.shiftKey || event.ctrlKey || event.metaKey;
               if (isPick) {
                 event.preventDefault();
-                pick(event.shiftKey);
+                pick(chat.id, event.shiftKey);
               } else go.found(chat.id, match?.message_id ?? null);
             }}
-            onDblClick={() => rename(true)}
+            onDblClick={() => rename(chat.id)}
             {...pressing}
           >
             {lines}
             {isBusy(chat.id) && <span class="busy" role="img" aria-label={t.value.writing} />}
           </a>
-          <Menu class="icon-button small row-menu" label={t.value.chatMenu(title)} tabIndex={tabIndex} align="end" items={() => chatItems(chat, () => rename(true), () => pick(false))}>
-            <icons.Dots />
-          </Menu>
+          <Options label={t.value.chatMenu(title)} tabIndex={tabIndex} items={() => chatItems(chat, () => rename(chat.id), () => pick(chat.id, false))} />
         </>
       )}
     </li>
+  );
+}
+
+/** A menu is much, and a list has many rows: until it is asked for there is only its button. */
+function Options({ label, tabIndex, items }: { label: string; tabIndex: number; items: () => Item[] }) {
+  const [isAsked, setAsked] = useState(false);
+  const look = 'icon-button small row-menu';
+  if (isAsked) return <Menu class={look} label={label} tabIndex={tabIndex} align="end" isOpenAtOnce items={items}><icons.Dots /></Menu>;
+  return (
+    <button type="button" class={look} aria-label={label} aria-haspopup="menu" aria-expanded={false} tabIndex={tabIndex} onClick={() => setAsked(true)}>
+      <icons.Dots />
+    </button>
   );
 }
 

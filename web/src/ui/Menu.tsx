@@ -26,6 +26,8 @@ interface Props {
   onOpen?: () => void;
   tip?: string;
   tabIndex?: number;
+  /** Drawn because it was asked for: open from the first frame. */
+  isOpenAtOnce?: boolean;
   /** The button's own text is its name; `label` then names the menu alone. */
   isNamedByText?: boolean;
 }
@@ -33,8 +35,8 @@ interface Props {
 const GAP = 6;
 const EDGE = 8;
 
-export function Menu({ label, class: className, children, items, align = 'start', header, menuClass = '', onOpen, tip, tabIndex, isNamedByText = false }: Props) {
-  const [isOpen, setOpen] = useState(false);
+export function Menu({ label, class: className, children, items, align = 'start', header, menuClass = '', onOpen, tip, tabIndex, isOpenAtOnce = false, isNamedByText = false }: Props) {
+  const [isOpen, setOpen] = useState(isOpenAtOnce);
   const button = useRef<HTMLButtonElement>(null);
   const popup = useRef<HTMLDivElement>(null);
 
