@@ -21,7 +21,7 @@ async def test_an_access_token_means_who_has_signed_in_and_invites_nobody(tmp_pa
 
         assert caller is not None
         assert (caller.user.id, caller.user.email, caller.ends_at) == (user.id, "ada@example.org", soon)
-        assert await accounts.by_identity(ada, ends_at=now) is None  # over
+        assert await accounts.by_identity(ada, ends_at=now - timedelta(seconds=1)) is None  # over
         for other in (Identity(issuer="https://j.example", subject="1"), Identity(issuer=ada.issuer, subject="2")):
             assert await accounts.by_identity(other, ends_at=soon) is None
         bob = Identity(issuer=ada.issuer, subject="b", email="bob@example.org", is_email_verified=True)
