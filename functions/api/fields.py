@@ -57,5 +57,6 @@ MemoryText = Annotated[
 ]
 TemplateName = Annotated[str, _at_most(200, "name"), AfterValidator(_not_blank)]
 TemplateText = Annotated[str, _at_most(TEMPLATE_BYTES, "template"), AfterValidator(_not_blank)]
+KeyName = Annotated[str, _at_most(200, "name"), AfterValidator(_not_blank)]
 Comment = Annotated[str, _at_most(4096, "comment")]
 StopText = Annotated[str, _at_most(1024, "stop sequence"), AfterValidator(_not_blank)]
