@@ -134,6 +134,7 @@ async def test_what_guardrails_did_is_counted_by_day_without_texts_or_users(tmp_
             (await house.http.get("/admin/verdicts", params=days)).status_code
             for days in ({"from": "tomorrow"}, {"from": "2026-02-02", "to": "2026-02-01"}, {"from": "2020-01-01"})
         ]
+        await house.say(chat, "My card is 4111 1111 1111 1111.")  # counted, and not stored yet when the house closes
     assert said["data"]
     assert {one["action"] for one in said["data"]} <= {"blocked", "redacted", "flagged"}
     assert all(one.keys() == {"day", "stage", "rail", "action", "count"} for one in said["data"])
@@ -141,7 +142,9 @@ async def test_what_guardrails_did_is_counted_by_day_without_texts_or_users(tmp_
     assert later == {"data": [], "total": 0}
     assert wrong == [400, 400, 400]
     async with open_house(tmp_path) as house:  # they are the store's, not the process's
-        assert (await house.http.get("/admin/verdicts")).json() == said
+        again = (await house.http.get("/admin/verdicts")).json()
+    assert again["total"] > said["total"]
+    assert len(again["data"]) == len(said["data"])
 
 
 class Calls:
