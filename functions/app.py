@@ -39,6 +39,7 @@ from functions.api import (
     health,
     imports,
     knowledge,
+    limits,
     me,
     memories,
     nodes,
@@ -48,6 +49,7 @@ from functions.api import (
     templates,
     usage,
 )
+from functions.api.callers import Strangers
 from functions.api.sse import DIRECT_SEND
 from functions.chat.messages import new_id
 from functions.errors import (
@@ -61,6 +63,7 @@ from functions.errors import (
     NotFound,
     Overloaded,
     ParleyError,
+    Paused,
     StoreUnavailable,
     TooLarge,
     Unauthorized,
@@ -85,6 +88,7 @@ STATUS: dict[type[ParleyError], tuple[int, str]] = {
     Conflict: (409, "conflict_error"),
     Fenced: (409, "conflict_error"),
     Limited: (429, "rate_limit_error"),
+    Paused: (503, "server_error"),
     StoreUnavailable: (503, "server_error"),
     IssuerUnavailable: (503, "server_error"),
     Overloaded: (503, "server_error"),
@@ -135,6 +139,7 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
         embeddings,
         runs,
         me,
+        limits,
         shares,
         imports,
         memories,
@@ -147,6 +152,7 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
     ):  # tried in order
         app.include_router(room.router)
         allow_routes(route.path for route in room.router.routes if isinstance(route, APIRoute))
+    app.state.strangers = Strangers()
     app.add_exception_handler(ParleyError, _on_parley_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(ValidationError, _on_invalid)
@@ -189,7 +195,7 @@ async def _on_parley_error(_: Request, error: Exception) -> Response:
     if error.code == "insufficient_quota":
         kind = "insufficient_quota"
     response = _envelope(status, kind, error.message, error.code, error.param)
-    if isinstance(error, Limited):
+    if isinstance(error, Limited | Paused):
         count("parley_limited_total", kind=error.code)
         response.headers["retry-after"] = str(max(1, round(error.retry_after_s)))
     if error.code in NO_RETRY_HELPS or (isinstance(error, UpstreamError) and not isinstance(error, Overloaded)):

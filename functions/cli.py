@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
-from functions import archives, measure, operate, telemetry, users, webbuild
+from functions import archives, measure, operate, pausing, telemetry, users, webbuild
 from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
@@ -70,6 +70,8 @@ for command in (
     users.users,
     archives.export_all,
     archives.import_chats,
+    pausing.pause,
+    pausing.resume,
     measure.command,
 ):
     cli.add_command(command)
@@ -178,6 +180,7 @@ async def _serve(
             access_log=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             server_header=False,
+            proxy_headers=False,  # whom to believe says `trusted_proxies`
         )
         await DevServer(config, services, on_ready).serve([listening])
     return 0

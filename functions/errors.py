@@ -9,8 +9,9 @@
     ├── Conflict            conflict, or a finer code: run_active, message_exists
     ├── Unauthorized        unauthorized
     ├── Forbidden           forbidden
-    ├── Limited             rate_limited: too fast, with `retry_after_s`
-    │   └── OverBudget      insufficient_quota: no retry helps before the budget renews
+    ├── Limited             rate_limited, too_many_runs: too fast or too many at once, with `retry_after_s`
+    │   └── OverBudget      insufficient_quota: no retry helps before the budget renews; `param` names it
+    ├── Paused              paused: the operator lets nobody begin anything new
     ├── Fenced              fenced: another worker owns the run now; the loser stops quietly
     ├── StoreUnavailable    store_unavailable: it could not answer; try again
     ├── IssuerUnavailable   issuer_unavailable: who says who people are cannot be reached; try again
@@ -61,13 +62,20 @@ class Forbidden(ParleyError):
 class Limited(ParleyError):
     code = "rate_limited"
 
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, retry_after_s: float, code: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message, code=code, param=param)
         self.retry_after_s = retry_after_s
 
 
 class OverBudget(Limited):
     code = "insufficient_quota"
+
+
+class Paused(ParleyError):
+    code = "paused"
+    retry_after_s = 60.0
 
 
 class Fenced(ParleyError):

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from functions.chat.allowances import Amounts, Claim, Hold, HouseRules, Limits, Reading
 from functions.chat.documents import Chunk, Collection, CollectionRole, Document, Member, PartKind
 from functions.chat.messages import (
     Chat,
@@ -33,6 +34,8 @@ from functions.chat.messages import (
     Template,
     VerdictCount,
 )
+from functions.chat.principals import ApiKey, Identity, Invitation, Session, User
+from functions.errors import Conflict
 
 
 class NewTurn(Struct, frozen=True, kw_only=True):
@@ -406,6 +409,45 @@ class Counter(Protocol):
         amount would bring the total above `limit`. A counter past `expires` starts again at 0; the `expires` that
         counts is the one given when it started."""
 
+    async def look(self, owner: str, key: str) -> int:
+        """The theoretical arrival of that rate, in Unix milliseconds; 0 when nothing was admitted yet."""
+
+
+class LimitStore(Protocol):
+    """Limits, and what has been used of them. An account is an owner or the house (`allowances.HOUSE`)."""
+
+    async def hold(self, account: str, wanted: Hold) -> Hold | str:
+        """Reserve all claims or none. Where a meter has less room than is claimed, the rest of it is given; the hold
+        that comes back says how much. A meter that has none left comes back by its name. A hold of this id that is
+        there already is given as it is. Of racing holds no two get the same room."""
+
+    async def settle(self, account: str, hold_id: str, used: Amounts, *, ends: bool = True) -> bool:
+        """What the hold was for has used so much: added on the meters of its claims. With `ends` the reservation goes,
+        and the hold with it. False, and nothing changed, when there is no such hold: it is settled once."""
+
+    async def charge(self, account: str, claims: Sequence[Claim]) -> None:
+        """What has been used without a hold. Nothing is refused."""
+
+    async def list_holds(self, account: str, *, before_ms: int) -> tuple[Hold, ...]:
+        """Those that were taken before that time and are not settled, the oldest first."""
+
+    async def read_meters(self, account: str, meters: Sequence[str]) -> dict[str, Reading]:
+        """Each of these meters; empty ones too."""
+
+    async def get_rules(self) -> HouseRules:
+        """The house's; of edition 0 when nothing was ever set."""
+
+    async def put_rules(self, rules: HouseRules) -> bool:
+        """Set them, if `rules.edition` is the stored one, which then grows by one. False when somebody was faster."""
+
+    async def get_limits(self, owner: str) -> Limits | None: ...
+
+    async def put_limits(self, owner: str, own: Limits | None) -> None:
+        """The owner's own; None: none are."""
+
+    async def list_limits(self) -> tuple[tuple[str, Limits], ...]:
+        """Of all owners that have their own, by name. For the operator: it may read much."""
+
 
 class JobQueue(Protocol):
     """At-least-once delivery of small jobs; a job that is not finished in time comes back."""
@@ -499,3 +541,69 @@ class FigureStore(Protocol):
 
     async def read_verdicts(self, *, from_day: str, to_day: str) -> tuple[VerdictCount, ...]:
         """From one day to the other, both meant, by day, stage, rail and action."""
+
+
+class AccountStore(Protocol):
+    """Users, and by what they are known. Secrets come as SHA-256, and are found by nothing else; what they lead to says
+    whose it is. All of it goes with its owner."""
+
+    async def get_user(self, owner: str) -> User | None: ...
+
+    async def add_user(self, user: User) -> bool:
+        """False, and nothing changed, when the id is taken."""
+
+    async def change_user(self, owner: str, changes: dict[str, Any]) -> User:  # fields of User
+        """Set the named fields and nothing else. Raises NotFound, and Conflict (`last_admin`) where the last active
+        admin would be none any more; of two racing changes that would do so together, one is refused."""
+
+    async def list_users(self, *, limit: int, after: str | None, query: str) -> Page[User]:
+        """By id; `query` is a part of id, name, address or group, in any case. A page of a search may be short, or
+        empty, and still have a `next`."""
+
+    async def accept(self, user: User, *, invitation_id: str | None, identity: Identity | None) -> bool:
+        """Add the user, use up the invitation and bind the identity, all or nothing. False when the user or the
+        identity is there already, or the invitation is not. Of racing calls exactly one gets True."""
+
+    async def find_identity(self, issuer: str, subject: str) -> str | None:
+        """Whose it is."""
+
+    async def put_key(self, key: ApiKey, digest: str) -> None: ...
+
+    async def list_keys(self, owner: str) -> tuple[ApiKey, ...]: ...
+
+    async def find_key(self, digest: str) -> ApiKey | None: ...
+
+    async def touch_key(self, owner: str, key_id: str, *, at: datetime) -> None:
+        """It was used then. Quietly nothing when it is gone."""
+
+    async def delete_key(self, owner: str, key_id: str) -> bool:
+        """Whether there was one."""
+
+    async def is_origin_listed(self, origin: str) -> bool:
+        """Whether any key lists it."""
+
+    async def put_session(self, session: Session, digest: str) -> None: ...
+
+    async def list_sessions(self, owner: str) -> tuple[Session, ...]: ...
+
+    async def find_session(self, digest: str) -> Session | None: ...
+
+    async def touch_session(self, owner: str, session_id: str, *, at: datetime) -> None:
+        """It was seen then. Quietly nothing when it is gone."""
+
+    async def delete_session(self, owner: str, session_id: str) -> bool:
+        """Whether there was one."""
+
+    async def put_invitation(self, invitation: Invitation, digest: str | None) -> None: ...
+
+    async def list_invitations(self) -> tuple[Invitation, ...]: ...
+
+    async def find_invitation(self, digest: str) -> Invitation | None: ...
+
+    async def delete_invitation(self, invitation_id: str) -> bool:
+        """Whether there was one."""
+
+
+def last_admin() -> Conflict:
+    """What `change_user` raises."""
+    return Conflict("This is the last admin; make somebody else one first.", code="last_admin")

@@ -17,13 +17,15 @@ from typing import Protocol, cast
 from functions import __version__, metering, tracing
 from functions.adapters.hot import HotStore, Shared
 from functions.adapters.sealed import Seals
+from functions.chat.allowances import LIMITS, Limits
 from functions.chat.books import Books
 from functions.chat.context import Fill
 from functions.chat.figures import Figures
 from functions.chat.follow_ups import FollowUps
+from functions.chat.house import House
 from functions.chat.imports import Imports
 from functions.chat.indexing import Indexing
-from functions.chat.jobs import Jobs, bring_to_its_end
+from functions.chat.jobs import Jobs, bring_to_its_end, within_budget
 from functions.chat.library import Library
 from functions.chat.memory import Memories
 from functions.chat.messages import ForgetJob, IndexJob, RememberJob, RunJob, SummariseJob, TitleJob
@@ -53,6 +55,7 @@ from functions.ports import (
     JobQueue,
     KnowledgeStore,
     Ledger,
+    LimitStore,
     MemoryStore,
     NodeRegistry,
     RetentionStore,
@@ -69,6 +72,7 @@ class Store(
     ChatStore,
     FigureStore,
     KnowledgeStore,
+    LimitStore,
     MemoryStore,
     RetentionStore,
     ShareStore,
@@ -192,14 +196,8 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         lease_s=settings.lease_seconds,
         clock=_clock,
     )
-    quotas = Quotas(
-        counter=store,
-        clock=_clock,
-        runs_per_minute=settings.runs_per_minute,
-        tokens_per_day=settings.tokens_per_day,
-        was_erased=store.was_erased,
-    )
-    books = Books(store, _clock)
+    quotas = quotas_of(settings, store)
+    books = Books(store, _clock, charge=quotas.charge)
     scribe = Scribe(gateway, books, lambda: turns.rails)
     summaries = Summaries(
         store,
@@ -242,16 +240,16 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         int(1000 * settings.lease_seconds),
         {
             RunJob: bring_to_its_end(store, runs, turns),
-            SummariseJob: summaries.by_day,
-            TitleJob: titles.by_day,
-            RememberJob: remembering.by_day,
-            IndexJob: indexing.index,
+            SummariseJob: within_budget(quotas, summaries.by_day),
+            TitleJob: within_budget(quotas, titles.by_day),
+            RememberJob: within_budget(quotas, remembering.by_day),
+            IndexJob: within_budget(quotas, indexing.index),
             ForgetJob: library.forget_late,
         },
         at_night={
-            SummariseJob: summaries.by_night,
-            TitleJob: titles.by_night,
-            RememberJob: remembering.by_night,
+            SummariseJob: within_budget(quotas, summaries.by_night),
+            TitleJob: within_budget(quotas, titles.by_night),
+            RememberJob: within_budget(quotas, remembering.by_night),
         },
         gave_up={IndexJob: indexing.gave_up},
     )
@@ -276,6 +274,11 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         sharing=Sharing(store, _clock, is_on=settings.share_links),
         secret_key=secret_key,
     )
+
+
+def quotas_of(settings: Settings, store: Store) -> Quotas:
+    defaults = Limits(**{name: getattr(settings, name) for name in LIMITS})
+    return Quotas(counter=store, meters=store, runs=store, house=House(store, _clock), clock=_clock, defaults=defaults)
 
 
 def _cache_of(settings: Settings, store: Store, gateway: Gateway, books: Books) -> SemanticCache | None:

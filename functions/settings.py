@@ -42,6 +42,10 @@ IMPORT_UNPACKED_BYTES = 500 * 1024 * 1024  # what is unpacked of it
 IMPORT_CHAT_BYTES = 32 * 1024 * 1024  # the texts of one chat in it
 IMPORT_MESSAGE_BYTES = 256 * 1024  # of one message; the rest is cut, and the message says so
 IMPORT_SECONDS = 300  # of a processor, to read it
+UPLOADS_PER_MINUTE = 120  # documents of one user
+IMPORTS_PER_MINUTE = 6  # files of chats of one user
+STRANGERS_PER_MINUTE = 30  # requests of one address that has not signed in, to each of the routes for that
+LOOK_SECONDS = 5.0  # how long a process may not know of a pause, or of changed limits
 KNOWLEDGE_FILE_BYTES = 25 * 1024 * 1024
 COLLECTIONS_MAX = 50  # of one user's own
 MEMBERS_MAX = 100  # of one collection
@@ -170,8 +174,15 @@ class Settings(BaseSettings):
     )  # signs page cursors, keys the hashes in verdicts; empty: new at each start
 
     policy: Path | None = None  # guardrail policy; None: functions/guardrails/default.toml
-    runs_per_minute: int = 0  # per principal; 0: no limit
-    tokens_per_day: int = 0  # per principal; 0: no limit
+    # Of each principal, where an admin has set nothing else; 0: no limit
+    runs_per_minute: Annotated[int, Field(ge=0, le=60_000)] = 0
+    runs_at_once: Annotated[int, Field(ge=0)] = 0
+    tokens_per_day: Annotated[int, Field(ge=0)] = 0
+    gpu_seconds_per_day: Annotated[float, Field(ge=0)] = 0.0
+    usd_per_day: Annotated[float, Field(ge=0)] = 0.0
+    usd_per_month: Annotated[float, Field(ge=0)] = 0.0
+    # addresses or networks whose X-Forwarded-For is believed, comma-separated: the proxies before this Parley
+    trusted_proxies: str = ""
     # What this process counts: held for GET /metrics, or written into the log for CloudWatch
     metrics: Literal["off", "prometheus", "emf"] = "prometheus"
     metrics_namespace: str = "Parley"  # of CloudWatch: two stacks in one account have two

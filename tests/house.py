@@ -120,7 +120,12 @@ class Serving:
     def __init__(self, settings: Settings, nodes: list[Node]) -> None:
         self._settings, self._nodes = settings, nodes
         config = uvicorn.Config(
-            create_app(self._open, settings.web), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2
+            create_app(self._open, settings.web),
+            port=0,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=2,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="house")

@@ -18,12 +18,14 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
+from functions.adapters import dynamo_accounts as accounts
 from functions.adapters import dynamo_chats as chats
 from functions.adapters import dynamo_counters as counters
 from functions.adapters import dynamo_figures as figures
 from functions.adapters import dynamo_jobs as jobs
 from functions.adapters import dynamo_knowledge as knowledge
 from functions.adapters import dynamo_ledger as ledger
+from functions.adapters import dynamo_limits as limits
 from functions.adapters import dynamo_memories as memories
 from functions.adapters import dynamo_nodes as nodes
 from functions.adapters import dynamo_retention as retention
@@ -35,6 +37,7 @@ from functions.adapters import dynamo_vectors as vectors
 from functions.adapters.dynamo_calls import ask, no_tables
 from functions.adapters.dynamo_models import THREADS, Tables, bind
 from functions.adapters.rules import unavailable
+from functions.chat.allowances import Amounts, Claim, Hold, HouseRules, Limits, Reading
 from functions.chat.documents import Chunk, Collection, CollectionRole, Document, Member, PartKind
 from functions.chat.messages import (
     Chat,
@@ -56,6 +59,7 @@ from functions.chat.messages import (
     Template,
     VerdictCount,
 )
+from functions.chat.principals import ApiKey, Identity, Invitation, Session, User
 from functions.errors import BadInput
 from functions.ports import ContextRead, FoundChat, Hit, NewTurn
 
@@ -373,6 +377,40 @@ class DynamoStore:
     ) -> int | None:
         return await self._call(counters.add, owner, key, amount, limit=limit, expires=expires)
 
+    async def look(self, owner: str, key: str) -> int:
+        return await self._call(counters.look, owner, key)
+
+    # -- limits -------------------------------------------------------------------------------------------------
+    async def hold(self, account: str, wanted: Hold) -> Hold | str:
+        return await self._call(limits.hold, account, wanted)
+
+    async def settle(self, account: str, hold_id: str, used: Amounts, *, ends: bool = True) -> bool:
+        return await self._call(limits.settle, account, hold_id, used, ends=ends)
+
+    async def charge(self, account: str, claims: Sequence[Claim]) -> None:
+        await self._call(limits.charge, account, claims)
+
+    async def list_holds(self, account: str, *, before_ms: int) -> tuple[Hold, ...]:
+        return await self._call(limits.list_holds, account, before_ms=before_ms)
+
+    async def read_meters(self, account: str, meters: Sequence[str]) -> dict[str, Reading]:
+        return await self._call(limits.read_meters, account, meters)
+
+    async def get_rules(self) -> HouseRules:
+        return await self._call(limits.get_rules)
+
+    async def put_rules(self, rules: HouseRules) -> bool:
+        return await self._call(limits.put_rules, rules)
+
+    async def get_limits(self, owner: str) -> Limits | None:
+        return await self._call(limits.get_limits, owner)
+
+    async def put_limits(self, owner: str, own: Limits | None) -> None:
+        await self._call(limits.put_limits, owner, own)
+
+    async def list_limits(self) -> tuple[tuple[str, Limits], ...]:
+        return await self._call(limits.list_limits)
+
     # -- jobs ---------------------------------------------------------------------------------------------------
     async def put_job(self, job_id: str, job: Job, *, at_ms: int, gently: bool = False) -> None:
         await self._call(jobs.put_job, job_id, job, at_ms=at_ms, gently=gently)
@@ -437,8 +475,73 @@ class DynamoStore:
         )
         return tuple(sorted((one for month in found for one in month), key=figures.by_day))
 
+    # -- opening ----------------------------------------------------------------------------------------------------
 
-# -- opening ----------------------------------------------------------------------------------------------------
+    # -- accounts -----------------------------------------------------------------------------------------------
+    async def get_user(self, owner: str) -> User | None:
+        return await self._call(accounts.get_user, owner)
+
+    async def add_user(self, user: User) -> bool:
+        return await self._call(accounts.add_user, user)
+
+    async def change_user(self, owner: str, changes: dict[str, Any]) -> User:
+        return await self._call(accounts.change_user, owner, changes)
+
+    async def list_users(self, *, limit: int, after: str | None, query: str) -> Page[User]:
+        return await self._call(accounts.list_users, limit=limit, after=after, query=query)
+
+    async def accept(self, user: User, *, invitation_id: str | None, identity: Identity | None) -> bool:
+        return await self._call(accounts.accept, user, invitation_id=invitation_id, identity=identity)
+
+    async def find_identity(self, issuer: str, subject: str) -> str | None:
+        return await self._call(accounts.find_identity, issuer, subject)
+
+    async def put_key(self, key: ApiKey, digest: str) -> None:
+        await self._call(accounts.put_key, key, digest)
+
+    async def list_keys(self, owner: str) -> tuple[ApiKey, ...]:
+        return await self._call(accounts.list_keys, owner)
+
+    async def find_key(self, digest: str) -> ApiKey | None:
+        return await self._call(accounts.find_key, digest)
+
+    async def touch_key(self, owner: str, key_id: str, *, at: datetime) -> None:
+        await self._call(accounts.touch_key, owner, key_id, at=at)
+
+    async def delete_key(self, owner: str, key_id: str) -> bool:
+        return await self._call(accounts.delete_key, owner, key_id)
+
+    async def is_origin_listed(self, origin: str) -> bool:
+        return await self._call(accounts.is_origin_listed, origin)
+
+    async def put_session(self, session: Session, digest: str) -> None:
+        await self._call(accounts.put_session, session, digest)
+
+    async def list_sessions(self, owner: str) -> tuple[Session, ...]:
+        return await self._call(accounts.list_sessions, owner)
+
+    async def find_session(self, digest: str) -> Session | None:
+        return await self._call(accounts.find_session, digest)
+
+    async def touch_session(self, owner: str, session_id: str, *, at: datetime) -> None:
+        await self._call(accounts.touch_session, owner, session_id, at=at)
+
+    async def delete_session(self, owner: str, session_id: str) -> bool:
+        return await self._call(accounts.delete_session, owner, session_id)
+
+    async def put_invitation(self, invitation: Invitation, digest: str | None) -> None:
+        await self._call(accounts.put_invitation, invitation, digest)
+
+    async def list_invitations(self) -> tuple[Invitation, ...]:
+        return await self._call(accounts.list_invitations)
+
+    async def find_invitation(self, digest: str) -> Invitation | None:
+        return await self._call(accounts.find_invitation, digest)
+
+    async def delete_invitation(self, invitation_id: str) -> bool:
+        return await self._call(accounts.delete_invitation, invitation_id)
+
+
 def _open(url: str, *, create: bool) -> Tables:
     parts = urlsplit(url)
     if parts.scheme != "dynamodb" or not parts.netloc:

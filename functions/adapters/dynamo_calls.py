@@ -129,8 +129,8 @@ class Writes:
     def check(self, name: str, model: type[Model], pk: str, sk: str, condition: Condition) -> None:
         self._items["check"].append((name, model.get_operation_kwargs_from_class(pk, sk, condition=condition)))
 
-    def delete(self, name: str, item: Model) -> None:
-        self._items["delete"].append((name, item.get_delete_kwargs_from_instance()))
+    def delete(self, name: str, item: Model, condition: Condition | None = None) -> None:
+        self._items["delete"].append((name, item.get_delete_kwargs_from_instance(condition=condition)))
 
     def put(self, name: str, item: Model, condition: Condition | None = None) -> None:
         self._items["put"].append((name, item.get_save_kwargs_from_instance(condition=condition)))

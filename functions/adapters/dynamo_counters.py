@@ -83,3 +83,8 @@ def _start(t: Tables, amount: int, name: str, expires: datetime | None) -> list[
     # DynamoDB deletes some time after `expires`, which counts in seconds; `until_ms` is exact.
     deleted_at = datetime.fromtimestamp(expires.timestamp() + 1, UTC)
     return [*actions, t.counters.until_ms.set(rules.milliseconds(expires)), t.counters.expires.set(deleted_at)]
+
+
+def look(t: Tables, owner: str, key: str) -> int:
+    seen = _find(t, t.counters(owner_pk(owner), f"A#{safe(key)}"))
+    return (seen.arrival_ms or 0) if seen else 0

@@ -163,13 +163,16 @@ class VectorItem(Model):
 
 
 class CounterItem(Model):
-    """pk U#owner; sk A#key (the theoretical arrival of a rate) or T#key (a total)."""
+    """pk U#owner; sk A#key (the theoretical arrival of a rate), T#key (a total), M#meter, H#id (a hold on meters) or L
+    (limits of the owner's own). The house's stand under its own name; its R are the rules for all."""
 
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True)
     arrival_ms = WholeNumber(null=True)
     total = WholeNumber(null=True)
     until_ms = WholeNumber(null=True)
+    reserved = WholeNumber(null=True)
+    data = BinaryAttribute(null=True, legacy_encoding=False)
     last_call = UnicodeAttribute(null=True)
     expires = TTLAttribute(null=True)
 

@@ -30,3 +30,8 @@ def add(
         "INSERT OR REPLACE INTO totals (owner, key, total, expires_ms) VALUES (?, ?, ?, ?)", (owner, key, total, row[1])
     )
     return total
+
+
+def look(db: sqlite3.Connection, owner: str, key: str) -> int:
+    row = db.execute("SELECT arrival_ms FROM rates WHERE owner = ? AND key = ?", (owner, key)).fetchone()
+    return row[0] if row else 0

@@ -12,6 +12,7 @@ import msgspec
 
 from functions.adapters import rules
 from functions.adapters.sqlite_chats import decode_chat, delete_row
+from functions.adapters.sqlite_limits import give_back
 from functions.adapters.sqlite_vectors import renew_stamp
 from functions.chat.messages import NodeUse, Page
 
@@ -87,6 +88,7 @@ def erase_from_ledger(db: sqlite3.Connection, owner: str, after: int) -> tuple[i
 
 def erase_rest(db: sqlite3.Connection, owner: str) -> None:
     """All at once what is left in any table, so that nothing was added in between."""
+    give_back(db, owner)
     db.execute(f"DELETE FROM jobs WHERE {_NAMED}", {"owner": owner})  # noqa: S608  # our own constants
     touched = db.execute(f"DELETE FROM vectors WHERE {_SHARED} AND {_NAMED} RETURNING collection", {"owner": owner})  # noqa: S608
     for collection in {row[0] for row in touched.fetchall()}:

@@ -146,6 +146,33 @@ MIGRATIONS = (
         day TEXT NOT NULL, stage TEXT NOT NULL, rail TEXT NOT NULL, action TEXT NOT NULL, count INTEGER NOT NULL,
         PRIMARY KEY (day, stage, rail, action)) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE meters (
+        owner TEXT NOT NULL, meter TEXT NOT NULL, total INTEGER NOT NULL, reserved INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL, PRIMARY KEY (owner, meter)) WITHOUT ROWID;
+    CREATE TABLE holds (
+        account TEXT NOT NULL, id TEXT NOT NULL, owner TEXT NOT NULL, at_ms INTEGER NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (account, id)) WITHOUT ROWID;
+    CREATE TABLE limits (owner TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE rules (n INTEGER PRIMARY KEY, data BLOB NOT NULL);
+    """,
+    """
+    CREATE TABLE users (owner TEXT PRIMARY KEY, is_admin INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE identities (
+        issuer TEXT NOT NULL, subject TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (issuer, subject)) WITHOUT ROWID;
+    CREATE TABLE api_keys (
+        owner TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL UNIQUE, data BLOB NOT NULL,
+        PRIMARY KEY (owner, id)) WITHOUT ROWID;
+    CREATE TABLE key_origins (
+        origin TEXT NOT NULL, owner TEXT NOT NULL, key_id TEXT NOT NULL,
+        PRIMARY KEY (origin, owner, key_id)) WITHOUT ROWID;
+    CREATE TABLE sessions (
+        owner TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL UNIQUE, expires_s REAL NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (owner, id)) WITHOUT ROWID;
+    CREATE INDEX sessions_by_end ON sessions (expires_s);
+    CREATE TABLE invitations (
+        id TEXT PRIMARY KEY, digest TEXT UNIQUE, expires_s REAL NOT NULL, data BLOB NOT NULL) WITHOUT ROWID
+    """,
 )
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from functions.api import cursors
 from functions.api.auth import CurrentPrincipal, CurrentServices
+from functions.api.callers import asker_of, headers_of
 from functions.api.fields import Body, Comment, Id, MessageText, ShortText, StopText, SystemPrompt, Title
 from functions.api.sse import EventStream
 from functions.chat.finding import mark, snippet
@@ -99,8 +100,9 @@ async def complete(
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Response:
     """Continue the chat. `stream` answers with the run's events; `async` with 202 once the job is queued."""
-    run = await services.turns.start(who.owner, _turn_request(chat_id, body, idempotency_key))
-    headers = {"x-run-id": run.id}
+    request = _turn_request(chat_id, body, idempotency_key)
+    run = await services.turns.start(who.owner, request, asker_of(who))
+    headers = {"x-run-id": run.id} | await headers_of(services, who)
     if body.mode == "async":
         return JSONResponse({"run_id": run.id, "status": run.status}, 202, headers)
     return EventStream(await services.runs.follow(who.owner, run.id), headers=headers)

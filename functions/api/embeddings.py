@@ -9,9 +9,11 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from functions.api.auth import CurrentPrincipal, CurrentServices
+from functions.api.callers import asker_of
 from functions.api.chats import as_json
 from functions.api.fields import MessageText, ShortText
-from functions.chat.messages import NodeUse, utc_now
+from functions.chat.allowances import Amounts
+from functions.chat.messages import NodeUse, new_id
 
 router = APIRouter(prefix="/v1", tags=["OpenAI-compatible"])
 INPUTS_MAX = 512  # texts in one request; OpenAI allows 2048, and one GPU is not theirs
@@ -43,17 +45,17 @@ class Embedding(BaseModel):
 @router.post("/embeddings")
 async def embeddings(body: Embedding, who: CurrentPrincipal, services: CurrentServices) -> Response:
     """A text that the input guardrails block is refused (400 content_filter); one that they redact is embedded so."""
-    began = utc_now()
     admitted = [await services.turns.admit(text, "input") for text in body.input]
-    reserved = await services.quotas.reserve(who.owner, sum(map(len, admitted)))
+    name, wanted = new_id(), Amounts(tokens=sum(map(len, admitted)))
+    held = await services.quotas.reserve(asker_of(who), name, wanted, is_run=False)
     used = 0
     uses: list[NodeUse] = []
     try:
         embedded = await services.gateway.embed(admitted, model=body.model, uses=uses, fresh=True)
         used = embedded.prompt_tokens
     finally:
-        await services.quotas.settle(who.owner, reserved, used, began)
-        await services.books.enter_vectors(who.owner, uses, used)
+        await services.books.enter_vectors(who.owner, uses, used)  # counts it
+        await services.quotas.settle(held, name, Amounts())
     data: list[dict[str, Any]] = [  # OpenAI's wire
         {"object": "embedding", "index": index, "embedding": _rendered(vector, body.encoding_format)}
         for index, vector in enumerate(embedded.vectors)

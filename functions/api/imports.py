@@ -14,6 +14,7 @@ from functions.api.sse import EventStream
 from functions.chat.imports import Brought, Imports, Progress
 from functions.errors import BadInput
 from functions.reading.scratch import Scratch, scratch
+from functions.settings import IMPORTS_PER_MINUTE
 
 router = APIRouter(tags=["import"])
 WRITE_BYTES = 256 * 1024  # gathered before a thread writes them
@@ -24,6 +25,7 @@ PARTS = 100  # of the whole: no more news than that
 async def import_chats(request: Request, who: CurrentPrincipal, services: CurrentServices) -> Response:
     """A Parley export, or the ZIP or conversations.json of a ChatGPT export. What is there already stays as it is."""
     services.imports.refuse_second(who.owner)
+    await services.quotas.admit(who.owner, "imports", per_minute=IMPORTS_PER_MINUTE, what="files")
     async with AsyncExitStack() as stack:
         file = await stack.enter_async_context(scratch())
         try:

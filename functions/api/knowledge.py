@@ -15,7 +15,7 @@ from functions.chat.library import filename_of
 from functions.errors import NotFound
 from functions.reading.reader import kind_of, unreadable
 from functions.reading.scratch import Scratch, scratch
-from functions.settings import PASSAGES
+from functions.settings import PASSAGES, UPLOADS_PER_MINUTE
 
 router = APIRouter(tags=["knowledge"])
 CollectionId = Annotated[Id, Path()]
@@ -145,6 +145,7 @@ async def upload(
     """The body is the file; its Content-Type, or its name, says what it is. It is read in the background. A file of
     the same name in the same collection is replaced once this one can be searched."""
     began_ms = services.runs.clock()
+    await services.quotas.admit(who.owner, "uploads", per_minute=UPLOADS_PER_MINUTE, what="files")
     name = await services.turns.admit(filename_of(filename), "filename")
     media_type = request.headers.get("content-type", "")
     async with scratch() as file:

@@ -14,8 +14,10 @@ from functions.api.auth import (
     owner_of_token,
     refuse_foreign_pages,
 )
+from functions.api.callers import StrangersLimited
 from functions.api.chats import as_json
 from functions.api.fields import Body, ShortText, SystemPrompt
+from functions.api.limits import limits_of, pause_of
 from functions.chat.messages import utc_now
 from functions.errors import BadInput, Unauthorized
 
@@ -38,13 +40,13 @@ class SignIn(Body):
 @router.get("/me")
 async def get_me(who: CurrentPrincipal, services: CurrentServices) -> Response:
     profile, settings = await services.store.get_profile(who.owner), services.settings
-    limits = {"runs_per_minute": settings.runs_per_minute or None, "tokens_per_day": settings.tokens_per_day or None}
     return as_json(
         {
             "id": who.owner,
             "custom_instructions": profile.custom_instructions,
             "memory": profile.memory and settings.memory,
-            "limits": limits,
+            "limits": await limits_of(services, who),
+            "paused": await pause_of(services),
         }
     )
 
@@ -72,7 +74,7 @@ async def delete_me(body: Farewell, who: CurrentPrincipal, services: CurrentServ
     return response
 
 
-@router.post("/session", status_code=204)
+@router.post("/session", dependencies=[StrangersLimited], status_code=204)
 async def sign_in(body: SignIn, request: Request, services: CurrentServices) -> Response:
     """Keep the token in a cookie that no script can read."""
     refuse_foreign_pages(request)

@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticSerializationError
 
 from functions.api.auth import CurrentPrincipal, CurrentServices
+from functions.api.callers import asker_of, headers_of
 from functions.api.chats import as_json
 from functions.api.fields import MessageText, ShortText, StopText, SystemPrompt
 from functions.api.sse import PING, EventStream, until_disconnect
@@ -136,11 +137,12 @@ async def chat_completions(
         _question(body)
     chat_id = await _conversation(services, who.owner, conversation, body) if conversation else None
     key, is_first = _key(body, chat_id, idempotency_key, retry_count)
-    run = await services.turns.start(who.owner, _turn_request(body, chat_id, key, is_first))
+    run = await services.turns.start(who.owner, _turn_request(body, chat_id, key, is_first), asker_of(who))
     if run.status == "stopped" and retry_count not in (None, "0"):
         # Its first reader was gone for too long, and we stopped it: this retry is owed a whole answer.
-        run = await services.turns.start(who.owner, _turn_request(body, chat_id, key, True))
+        run = await services.turns.start(who.owner, _turn_request(body, chat_id, key, True), asker_of(who))
     headers = {"x-run-id": run.id} | ({"x-conversation-id": chat_id} if chat_id else {})
+    headers |= await headers_of(services, who)
     events = await services.runs.follow(who.owner, run.id)
 
     def reader_left() -> None:

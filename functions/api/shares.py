@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 
 from functions.api.auth import CurrentPrincipal, CurrentServices, refuse_foreign_pages
+from functions.api.callers import address_of
 from functions.api.chats import ChatId, as_json
 from functions.chat.messages import Share
 from functions.errors import NotFound
@@ -42,7 +43,7 @@ async def list_shares(who: CurrentPrincipal, services: CurrentServices) -> Respo
 async def read_shared(share_id: ShareId, request: Request, services: CurrentServices) -> Response:
     """What a visitor sees, without signing in: texts, and nothing of whose they are."""
     refuse_foreign_pages(request)
-    services.sharing.admit(request.client.host if request.client else "")
+    services.sharing.admit(address_of(request, services.settings.trusted_proxies))
     response = as_json(await services.sharing.read(share_id))
     response.headers["x-robots-tag"] = "noindex, nofollow"
     response.headers["cache-control"] = "no-store"

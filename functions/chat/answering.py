@@ -20,7 +20,7 @@ from functions.chat.figures import Figures
 from functions.chat.follow_ups import EndedTurn, FollowUps
 from functions.chat.guarded import Asked, Gate, cut_off_in, refusal_in, strings_in
 from functions.chat.measured import run_ended
-from functions.chat.messages import Cited, Problem, Run, StatusChanged, ToolCalls, Verdict
+from functions.chat.messages import Cited, Problem, Run, StatusChanged, ToolCalls, Usage, Verdict
 from functions.chat.moderator import Moderator, stays
 from functions.chat.prompts import Prompts
 from functions.chat.quotas import Quotas
@@ -267,12 +267,16 @@ class Answering:
     async def _leave(self, run: Run, progress: Progress) -> None:
         """The run was lost, or is left to the next worker. What it used here is written down; and if it went with its
         chat, nobody else will give its reservation back."""
-        await self._books.enter(run, progress.uses, progress.usage_here, stays(progress.guard_uses))
-        if run.reserved_tokens:
+        guard_uses = stays(progress.guard_uses)
+        await self._books.enter(run, progress.uses, progress.usage_here, guard_uses)
+        if run.held:
+            cost = self._books.cost([*guard_uses, *progress.uses], self._gateway.nodes)
             try:
                 await self._store.get_run(run.owner, run.id)
             except NotFound:
-                await self._quotas.settle(run.owner, run.reserved_tokens, progress.generated, run.created_at)
+                await self._quotas.settle_run(run, progress.usage_here, cost)
+            else:  # its tokens come back as the next worker's prompt, and are counted at the end
+                await self._quotas.settle_run(run, Usage(), cost, ends=False)
 
     def _first_token(self, run_log: RunLog, progress: Progress, waited_from: int) -> None:
         progress.is_flowing = True
@@ -355,8 +359,8 @@ class Answering:
                 await run_log.finish(ended, [last], answer if run.chat_id else None, withdraw=progress.is_withdrawn)
         finally:
             await asyncio.shield(entering)
+        await self._quotas.settle_run(run, ended.usage, cost)
         used = ended.usage.prompt_tokens + ended.usage.completion_tokens
-        await self._quotas.settle(run.owner, run.reserved_tokens, used, run.created_at)
         log(
             "run.ended",
             run=run.id,

@@ -271,7 +271,7 @@ class Run(Struct, frozen=True, kw_only=True):
     last_seq: int = 0
     stop_requested: bool = False
     sampling: Sampling = Sampling()
-    reserved_tokens: int = 0  # taken from the owner's budget at the start, settled at the end
+    held: tuple[str, ...] = ()  # accounts that hold something under its id: reserved at the start, settled at the end
     prompt: tuple[dict[str, Any], ...] | None = None  # OpenAI messages, checked at the edge
     cache: CacheUse = "no"  # the semantic cache: may be kept there; may come from there as well
     ended_at: datetime | None = None

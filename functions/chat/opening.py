@@ -98,6 +98,12 @@ def answer_of(run: Run, text: str, **fields: Any) -> Message:  # the rest of Mes
     )
 
 
+def size_of(request: TurnRequest) -> int:
+    """Characters that the caller brought with this call."""
+    prompt = request.prompt or ()
+    return len(request.content or "") + sum(len(str(message.get("content") or "")) for message in prompt)
+
+
 def acted(verdict: Verdict) -> GuardrailActed:
     """A verdict as the reader sees it."""
     return GuardrailActed(**msgspec.structs.asdict(verdict))

@@ -16,6 +16,7 @@ import msgspec
 
 from functions import tracing
 from functions.chat import context, opening
+from functions.chat.allowances import Amounts
 from functions.chat.answering import Answering
 from functions.chat.books import Books
 from functions.chat.figures import Figures
@@ -24,7 +25,7 @@ from functions.chat.memory import Memories
 from functions.chat.messages import TERMINAL, CacheUse, Chat, Message, Run, Verdict, new_id
 from functions.chat.opening import TurnRequest
 from functions.chat.prompts import Prompts
-from functions.chat.quotas import Quotas
+from functions.chat.quotas import Asker, Quotas
 from functions.chat.rails import Rails, tell
 from functions.chat.runs import RunLog, Runs
 from functions.chat.semantic_cache import SemanticCache
@@ -93,10 +94,11 @@ class Turns:
 
     # -- the beginning ---------------------------------------------------------------------------------------
 
-    async def start(self, owner: str, request: TurnRequest) -> Run:
-        """Store the message and its run, and set the run going. Sent again, it returns the same run.
+    async def start(self, owner: str, request: TurnRequest, who: Asker | None = None) -> Run:
+        """Store the message and its run, and set the run going. Sent again, it returns the same run. `who` says more
+        of the owner's call than that it is theirs.
 
-        Raises BadInput, NotFound, Conflict, Limited; then nothing is stored and no engine was called.
+        Raises BadInput, NotFound, Conflict, Limited, Paused; then nothing is stored and no engine was called.
         """
         self._runs.refuse_when_closing()
         asked = self.model(request.model) if request.model else None
@@ -105,26 +107,29 @@ class Turns:
         # A chat outlives its model: when that is gone, the default answers.
         model = asked or self.model(chat.model if chat and known else None)
         context.prompt_budget(model.context_tokens, request.sampling.max_tokens)
-        if not request.replace_key and (again := await self._found(owner, request)):
+        asker, run_id = who or Asker(owner), new_id()
+        if not request.replace_key and (again := await self._found(asker, request)):
             return again  # a repeat meets its own run, not its own limits
-        reserved = await self._quotas.reserve(owner, request.sampling.max_tokens)
+        most, size = request.sampling.max_tokens, opening.size_of(request)
+        wanted = self._quotas.estimate(model.id, most, size, usd_per_hour=model.usd_per_hour)
+        held = await self._quotas.reserve(asker, run_id, wanted)
         runs_on = False
         try:
             with tracing.span("turn", model=model.id):
-                run, is_new = await self._begin(owner, request, chat, model.id, reserved)
+                run, is_new = await self._begin(owner, request, chat, model.id, run_id, held)
             runs_on = is_new and run.status not in TERMINAL
             return run
         finally:
             if not runs_on:  # refused, blocked, or somebody else's run: nothing will be generated for this call
-                await self._quotas.settle(owner, reserved, 0, self._now())
+                await self._quotas.settle(held, run_id, Amounts())
 
-    async def _found(self, owner: str, request: TurnRequest) -> Run | None:
-        if not self._quotas.has_any:
+    async def _found(self, asker: Asker, request: TurnRequest) -> Run | None:
+        if not await self._quotas.is_any(asker):
             return None  # then begin_turn finds it just as well, and nearly every request is new
-        return await self._store.find_turn(owner, request.key, opening.body_hash(request))
+        return await self._store.find_turn(asker.owner, request.key, opening.body_hash(request))
 
     async def _begin(
-        self, owner: str, request: TurnRequest, chat: Chat | None, model: str, reserved: int
+        self, owner: str, request: TurnRequest, chat: Chat | None, model: str, run_id: str, held: tuple[str, ...]
     ) -> tuple[Run, bool]:
         rails, question = self.rails, await self._question(owner, request, chat)
         with tracing.span("input_rails"):
@@ -133,7 +138,7 @@ class Turns:
         checked = InputResult(checked.text, checked.blocked or extra.blocked, (*extra.verdicts, *checked.verdicts))
         now = self._now()
         run = Run(
-            id=new_id(),
+            id=run_id,
             owner=owner,
             chat_id=request.chat_id,
             user_message_id=question.id if question else None,
@@ -144,7 +149,7 @@ class Turns:
             prompt=prompt,
             cache=_cache_use(request, chat),
             knowledge=request.knowledge,
-            reserved_tokens=reserved,
+            held=held,
             verdicts=checked.verdicts,
             traceparent=tracing.traceparent(),
         )
@@ -163,10 +168,10 @@ class Turns:
         else:
             # This process runs what it accepts: it claims the run in the transaction that stores it.
             until = self._runs.lease_until_ms()
-            held = msgspec.structs.replace(
+            claimed = msgspec.structs.replace(
                 run, status="running", epoch=1, worker=self._runs.worker, lease_until_ms=until
             )
-            turn = opening.going(request, held, question, title, now_ms=now_ms, job_at_ms=until)
+            turn = opening.going(request, claimed, question, title, now_ms=now_ms, job_at_ms=until)
         stored, is_new = await self._store.begin_turn(owner, turn)
         if is_new and self._memories is not None and chat is not None and turn.user_message is not None:
             await self._memories.obey(owner, chat, turn.user_message)

@@ -11,13 +11,16 @@ import msgspec
 
 from functions.adapters.dynamo import DynamoStore
 from functions.adapters.sqlite import SqliteStore
+from functions.chat.allowances import HOUSE, Limits
 from functions.chat.messages import Feedback, LoggedEvent, Profile, RememberJob, Run, expiry_of, utc_now
+from functions.chat.principals import ApiKey, Identity, Session, User
 from tests.contracts.makers import (
     Store,
     a_chat,
     a_chunk,
     a_collection,
     a_document,
+    a_hold,
     a_memory,
     a_share,
     a_summary,
@@ -31,7 +34,15 @@ from tests.contracts.makers import (
     next_id,
 )
 
-SQLITE_HOUSE = {"nodes", "sightings", "wakes", "erasures"}  # tables of the house, where nobody's name stands
+SQLITE_HOUSE = {
+    "verdict_counts",
+    "rules",
+    "invitations",
+    "nodes",
+    "sightings",
+    "wakes",
+    "erasures",
+}  # tables of the house, where nobody's name stands
 
 
 async def fill(store: Store, owner: str) -> Run:
@@ -56,6 +67,17 @@ async def fill(store: Store, owner: str) -> Run:
     await store.put_vectors("=house", "answers", [(next_id(), [1.0, 2.0], held)])
     await store.admit(owner, "runs", interval_ms=1, burst=1, now_ms=1)
     await store.add(owner, "tokens", 5, expires=now + timedelta(days=1))
+    identity = Identity(issuer="https://issuer.example", subject=secret)
+    theirs = User(id=owner, name=secret, created_at=now)
+    await store.accept(theirs, invitation_id=None, identity=identity)
+    key = ApiKey(id=next_id(), owner=owner, name=secret, scopes=("chat",), hint="…", created_at=now, origins=("o",))
+    await store.put_key(key, f"key of {key.id}")
+    session = Session(id=next_id(), owner=owner, created_at=now, last_seen_at=now, expires_at=now + timedelta(days=1))
+    await store.put_session(session, f"session {session.id}")
+    work = a_hold(owner, tokens=5)
+    for account in (owner, HOUSE):
+        await store.hold(account, work)
+    await store.put_limits(owner, Limits(runs_at_once=3))
     await store.record_use(a_use(int(now.timestamp() * 1000), owner=owner, chat_id=chat.id))
     shelf = a_collection(owner, name=secret)
     await store.create_collection(owner, shelf)

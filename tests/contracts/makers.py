@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from functions.chat.allowances import Claim, Hold
 from functions.chat.documents import Chunk, Collection, Document
 from functions.chat.messages import (
     Chat,
@@ -26,12 +27,14 @@ from functions.chat.messages import (
     new_id,
 )
 from functions.ports import (
+    AccountStore,
     ArchiveStore,
     ChatStore,
     Counter,
     JobQueue,
     KnowledgeStore,
     Ledger,
+    LimitStore,
     MemoryStore,
     NewTurn,
     NodeRegistry,
@@ -56,9 +59,11 @@ def next_id() -> str:
 
 
 class Store(
+    AccountStore,
     ArchiveStore,
     ChatStore,
     KnowledgeStore,
+    LimitStore,
     MemoryStore,
     RetentionStore,
     ShareStore,
@@ -221,6 +226,12 @@ def a_chunk(number: int = 0, text: str = NASTY, **changes: Any) -> Chunk:
 def a_summary(upto: str, **changes: Any) -> Summary:
     values = {"upto": upto, "version": "1", "text": NASTY, "messages": 4, "tokens": 9, "model": "m", "created_at": T0}
     return Summary(**(values | changes))
+
+
+def a_hold(owner: str, *, limit: int = 100, **amounts: int) -> Hold:
+    """Of one claim for each amount, on the meter of its name."""
+    claims = tuple(Claim(meter=meter, amount=amount, limit=limit) for meter, amount in amounts.items())
+    return Hold(id=next_id(), owner=owner, at_ms=1_000, claims=claims)
 
 
 async def begun_chat(store: Store, owner: str, **changes: Any) -> tuple[Chat, Run]:

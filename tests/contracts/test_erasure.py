@@ -8,8 +8,9 @@ import pytest
 
 from functions.adapters.dynamo import DynamoStore
 from functions.adapters.sqlite import SqliteStore
-from functions.chat.messages import utc_now
-from functions.chat.quotas import Quotas
+from functions.chat.allowances import Amounts, Limits
+from functions.chat.house import House
+from functions.chat.quotas import Asker, Quotas
 from functions.errors import Fenced, NotFound
 from tests.contracts.belongings import SQLITE_HOUSE, fill, more, rows, tables
 from tests.contracts.makers import Store, a_turn, a_use, claimed, ended, the_answer, the_end
@@ -141,11 +142,11 @@ async def test_an_erasure_is_known_to_those_who_began_before_it(store: Store, ow
 
 
 async def test_what_is_settled_late_begins_no_counter_anew(store: Store, owner: str) -> None:
-    quotas = Quotas(store, now_ms, tokens_per_day=1_000, was_erased=store.was_erased)
-    began = utc_now()
-    reserved = await quotas.reserve(owner, 100)
+    house = House(store, now_ms)
+    quotas = Quotas(store, store, store, house, now_ms, defaults=Limits(tokens_per_day=1_000))
+    held = await quotas.reserve(Asker(owner), "work", Amounts(tokens=100))
     await store.erase_owner(owner, now_ms=now_ms())
 
-    await quotas.settle(owner, reserved, 40, began)
+    await quotas.settle(held, "work", Amounts(tokens=40))
 
     assert not any((await tables(store, owner)).values())

@@ -64,7 +64,7 @@ async def test_every_field_of_a_run_comes_back(store: Store, owner: str) -> None
     sampling = Sampling(temperature=0.5, stop=("a", NASTY), extra={"tools": [{"x": NASTY}], "n": 1.5})
     prompt = ({"role": "user", "content": NASTY}, {"role": "user", "content": [{"type": "text"}]})
     turn = a_turn(
-        owner, None, run={"sampling": sampling, "prompt": prompt, "reserved_tokens": 7, "user_message_id": None}
+        owner, None, run={"sampling": sampling, "prompt": prompt, "held": (owner,), "user_message_id": None}
     )
 
     run, _ = await store.begin_turn(owner, turn)
@@ -76,7 +76,7 @@ async def test_every_field_of_a_run_comes_back(store: Store, owner: str) -> None
     )  # fmt: skip
     await store.finish_run(owner, end, [the_end(2)], None)
 
-    assert (run.sampling, run.prompt, run.reserved_tokens) == (sampling, prompt, 7)
+    assert (run.sampling, run.prompt, run.held) == (sampling, prompt, (owner,))
     assert await store.get_run(owner, run.id) == msgspec.structs.replace(end, last_seq=2)
 
 
