@@ -2,8 +2,9 @@
 
 import { patch, type Painters } from './dom';
 import { painters, type CodeLabels } from './paint';
-import { Growing, type Labels } from './parse';
+import { Growing } from './parse';
 import type { Spec } from './spec';
+import type { Labels } from './write';
 
 export type ProseLabels = Labels & CodeLabels;
 

@@ -1,7 +1,8 @@
 // @vitest-environment happy-dom
 import { beforeAll, describe, expect, test } from 'vitest';
-import { heal, safeUrl } from '../../src/markdown/parse';
+import { heal } from '../../src/markdown/parse';
 import { Prose, type ProseLabels } from '../../src/markdown/prose';
+import { safeUrl } from '../../src/markdown/write';
 import { ATTACKS, LONG, TEXTS } from './corpus';
 
 const labels: ProseLabels = {
