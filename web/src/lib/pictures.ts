@@ -21,8 +21,3 @@ export function allowHost(host: string): void {
   save('pictures', [host, ...allowedHosts().filter((other) => other !== host)].slice(0, MOST));
   location.reload();
 }
-
-export function forgetHosts(): void {
-  save('pictures', null);
-  location.reload();
-}
