@@ -70,6 +70,30 @@ for (const colorScheme of inBoth) {
       expect(await violations(page)).toEqual([]);
     });
 
+    test('a search, picked chats, the palette, templates and what goes with a message', async ({ page, parley }) => {
+      parley.mock.thread(2, 'The pangolin is shy.');
+      parley.mock.templates.set('1', { id: '1', name: 'Letter', text: 'Dear {{name}}', updated_at: '2026-01-01T00:00:00Z' });
+      await parley.open();
+      await page.getByLabel('Search chats').fill('pango');
+      await page.locator('.row-snippet mark').waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.locator('.row a').click({ modifiers: ['ControlOrMeta'] });
+      await page.getByRole('toolbar', { name: 'Picked chats' }).waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press('Control+k');
+      await page.getByRole('combobox').fill('pango');
+      await page.locator('.palette-snippet').waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press('Escape');
+      await parley.box.pressSequentially('/');
+      await page.getByRole('option', { name: /Letter/ }).waitFor();
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press('ArrowDown');
+      await page.keyboard.press('Enter');
+      await page.getByRole('button', { name: 'Edit Letter' }).click();
+      expect(await violations(page)).toEqual([]);
+    });
+
     test('queue, costs, models and usage', async ({ page, parley }) => {
       parley.mock.spend(20);
       await parley.open();
