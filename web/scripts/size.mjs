@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
 // kB of gzipped JavaScript: of the first page, of all that reading and writing chats may load, of all the pages that are
-// opened from a menu, and of the languages that are coloured only where one of them is written.
-const LIMITS = { entry: 60, chat: 190, pages: 40, languages: 20 };
+// opened from a menu, of those about accounts and the house, and of the languages that are coloured only where one of them is written.
+const LIMITS = { entry: 60, chat: 190, pages: 40, account: 20, languages: 20 };
 const LANGUAGES = /^(?:cpp|csharp|dockerfile|ini|kotlin|makefile|php|r|ruby|swift)-/;
 const PAGES = /^(?:[Ii]mport|[Ss]hared?|bring|Usage|Passage|[Kk]nowledge|Memory|Summary|Farewell|Tuning|Archive|Palette|Help|keys|KeyMap|[Tt]emplates|Selection|writing|seek|fuzzy|swipe)-/;
+const ACCOUNT = /^(?:Settings|SelfSaving|ApiKeys|Sessions|SignIn|Outside|outside|Plan|Loaded|Admin|account|accounts|limits)-/;
 
 const dist = new URL('../dist/', import.meta.url).pathname;
 const html = readFileSync(join(dist, 'index.html'), 'utf8');
@@ -22,8 +23,9 @@ const scripts = files.filter(({ name }) => name.endsWith('.js'));
 const sum = (list) => list.reduce((total, { kB }) => total + kB, 0);
 const size = {
   entry: sum(scripts.filter(({ isEntry }) => isEntry)),
-  chat: sum(scripts.filter(({ name }) => !PAGES.test(name) && !LANGUAGES.test(name))),
+  chat: sum(scripts.filter(({ name }) => !PAGES.test(name) && !ACCOUNT.test(name) && !LANGUAGES.test(name))),
   pages: sum(scripts.filter(({ name }) => PAGES.test(name))),
+  account: sum(scripts.filter(({ name }) => ACCOUNT.test(name))),
   languages: sum(scripts.filter(({ name }) => LANGUAGES.test(name))),
 };
 

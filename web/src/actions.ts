@@ -9,7 +9,7 @@ import { newId } from './lib/ids';
 import { carryTuning, samplingOf, tuningOf } from './lib/tuning';
 import { forgetAll } from './lib/stored';
 import { refreshModels } from './models';
-import { noticed, problemOf } from './noticed';
+import { hasEnded, noticed, problemOf } from './noticed';
 import { isFromHere, keepChat, listKept, readerIs, showKept } from './kept';
 import { follow, type Link } from './run';
 import { dispatch, state } from './store';
@@ -58,6 +58,7 @@ export function cameBack(awayMs: number): void {
   dropSilentStreams();
   setOnline(navigator.onLine);
   void loadChats();
+  void loadProfile();
   void refreshModels();
   if (awayMs > AWAY_MS && open !== null && !following.has(open)) void loadThread(open);
 }
@@ -105,7 +106,7 @@ export function chooseModel(model: ModelInfo): void {
   if (open !== null && threadOf(open)?.chat) void patchChat(open, { model: model.id });
 }
 
-async function loadProfile(): Promise<void> {
+export async function loadProfile(): Promise<void> {
   try {
     const profile = await api.me();
     dispatch({ type: 'profile', profile });
@@ -139,6 +140,7 @@ export async function signIn(token: string): Promise<Problem | null> {
   } catch (error) {
     return problemOf(error);
   }
+  hasEnded.value = false;
   dispatch({ type: 'session', session: 'in' });
   void start().then(() => {
     const open = state.peek().open;
@@ -148,15 +150,18 @@ export async function signIn(token: string): Promise<Problem | null> {
 }
 
 export async function signOut(): Promise<void> {
+  let elsewhere: string | null = null;
   try {
-    await api.signOut();
+    elsewhere = await api.signOut();
   } catch {
     // Whatever the server says, this browser forgets.
   }
   forgetAll();
   for (const one of following.values()) one.abort();
   location.hash = '';
+  hasEnded.value = false;
   dispatch({ type: 'session', session: 'out' });
+  if (elsewhere !== null) location.assign(elsewhere);
 }
 
 // ---------------------------------------------------------------- one chat
@@ -382,6 +387,7 @@ async function run(
     if (mine.signal.aborted) return;
     const problem = noticed(error);
     const status = error instanceof ApiError ? error.status : 0;
+    if (problem.code === 'paused') void loadProfile();
     if (subject === null || told) return lost(chatId, mine);
     const retryAfterMs = error instanceof ApiError ? error.retryAfterMs : null;
     dispatch({

@@ -163,7 +163,11 @@ export const api = {
   saveMe: (profile: Partial<Profile>) => json<Profile>('PATCH', '/me', profile),
 
   signIn: async (token: string): Promise<void> => void (await request('POST', '/session', { token })),
-  signOut: async (): Promise<void> => void (await request('DELETE', '/session')),
+  /** Where to sign out of the issuer, too, if anywhere. */
+  signOut: async (): Promise<string | null> => {
+    const response = await request('DELETE', '/session');
+    return response.status === 200 ? ((await response.json()) as { logout_url: string | null }).logout_url : null;
+  },
 
   chats: (values: { limit: number; after?: string | null; q?: string; archived?: boolean }, signal?: AbortSignal) =>
     json<Page<Chat>>('GET', `/chats${query(values)}`, undefined, { signal }),

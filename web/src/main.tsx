@@ -13,12 +13,14 @@ import './style/prose.css';
 import { watchModels } from './models';
 import { isRunning, openId, session } from './store';
 import { App } from './ui/App';
+import { followPlace, keepAddress } from './ui/places';
 import { dialog, focus, go, isDrawerOpen, isPhone, showSidebar, toggleSidebar } from './ui/view';
 
 /** The address is `#/c/<chat>`, or `#/c/<chat>/<message>`: a static host needs no rules for it. */
 const inAddress = (): string[] => /^#\/c\/([\w-]{1,64})(?:\/([\w-]{1,64}))?$/.exec(location.hash)?.slice(1) ?? [];
 
 function route(): void {
+  if (followPlace()) return;
   const [id = null, messageId] = inAddress();
   if (id !== openId.peek()) void openChat(id);
   if (id !== null && messageId) void import('./lib/seek').then(({ seek }) => seek(id, messageId));
@@ -64,6 +66,12 @@ addEventListener('hashchange', () => {
   if (sharedInAddress() !== sharedAtFirst) location.reload();
 });
 
+/** An invitation or a refusal: for who is not signed in. */
+const isOutside = (hash: string): boolean => /^#\/(?:join\/[\w-]+|refused(?:\?.*)?)$/.test(hash);
+addEventListener('hashchange', () => {
+  if (isOutside(location.hash)) location.reload();
+});
+
 takeShared();
 effect(() => {
   if (isPhone.value) void import('./ui/swipe').then(({ listen }) => listen());
@@ -71,12 +79,14 @@ effect(() => {
 setOnline(navigator.onLine);
 listenToTabs();
 const root = document.getElementById('app')!;
-if (sharedAtFirst !== null) void import('./ui/Shared').then(({ show }) => show(root, sharedAtFirst));
+if (isOutside(location.hash)) void import('./ui/Outside').then(({ show }) => show(root, location.hash));
+else if (sharedAtFirst !== null) void import('./ui/Shared').then(({ show }) => show(root, sharedAtFirst));
 else {
   render(<App />, root);
   void start();
   watchModels(() => !document.hidden);
   route();
+  keepAddress();
 }
 
 /** Last of all, so that it takes nothing from the first answer. */

@@ -158,9 +158,30 @@ export interface Page<T> {
   last_id: string | null;
 }
 
+/** `viewer`: reads, and writes nothing. */
+export type AccountRole = 'admin' | 'member' | 'viewer';
+
+/** How much of a limit is left. */
+export interface Standing {
+  limit: number;
+  remaining: number;
+  used?: number;
+  reserved?: number;
+  resets_at?: string | null;
+  from?: 'user' | 'group' | 'house' | 'default';
+}
+
 export interface Profile {
   /** The name that others know the reader by. */
   id?: string;
+  name?: string | null;
+  email?: string | null;
+  role?: AccountRole;
+  scopes?: ('read' | 'chat' | 'admin')[];
+  group?: string | null;
+  limits?: Partial<Record<string, Standing | null>> | null;
+  /** Nobody gets new answers for the time being. */
+  paused?: { at: string; reason: string | null } | null;
   custom_instructions: string;
   /** Whether memories are made and used. */
   memory: boolean;
@@ -221,7 +242,7 @@ export interface UsageReport {
 
 export interface ServerStatus {
   version: string;
-  auth: 'local' | 'token';
+  auth: 'local' | 'token' | 'oidc';
   models: ModelInfo[];
   default_model: string | null;
 }

@@ -1,5 +1,5 @@
 /** The types of the scripted server, for the tests. */
-import type { Feedback, ModelInfo, RunEvent, SpentRow } from '../src/wire';
+import type { Feedback, ModelInfo, Profile, RunEvent, SpentRow } from '../src/wire';
 
 export interface Refusal {
   n: number;
@@ -24,6 +24,10 @@ export interface Control {
   models: ModelInfo[];
   usage: SpentRow[];
   spend(days: number): void;
+  issuer: string | null;
+  me: Partial<Profile>;
+  accounts: { keys: { id: string; name: string }[]; devices: { id: string; current: boolean }[]; users: { id: string; name: string; role: string; status: string; group: string | null }[]; invitations: { id: string }[] };
+  addUsers(n: number): void;
   mayPrewarm: boolean;
   tell(event: Omit<Extract<RunEvent, { type: 'status' }>, 'type'>): void;
   release(): void;

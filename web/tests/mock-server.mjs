@@ -10,6 +10,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { accountsOf } from './mock-accounts.mjs';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -184,6 +185,10 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     spend(days) {
       control.usage = usageOf(days);
     },
+    /** Where to sign in, when an issuer does that. */
+    issuer: null,
+    /** What `GET /me` says besides. */
+    me: {},
     /** False: there is no money left for waking while somebody types. */
     mayPrewarm: true,
     /** In the scene "held": the status that the answer has now, instead of one that a clock would bring. */
@@ -214,6 +219,9 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       control.models = structuredClone(MODELS);
       control.usage = [];
       control.mayPrewarm = true;
+      control.issuer = null;
+      control.me = {};
+      resetAccounts();
     },
     seed(n) {
       const titles = ['Trip to Kyoto in spring', 'A regular expression for dates', 'Why is the sky blue?', 'Sourdough that does not rise', 'Letter to the landlord', '微积分复习计划', 'Names for a sailing boat', 'Debugging a race in asyncio', 'Birthday speech for Ada', 'Notes on the Silk Road'];
@@ -238,6 +246,8 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     messages,
     runs,
   };
+
+  const { answerAccounts, resetAccounts } = accountsOf(control, (...refusal) => new Refused(...refusal));
 
   function addChat({ id, title = null, model = null, at = Date.now(), pinned = false }) {
     const time = new Date(at).toISOString();
@@ -435,7 +445,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers });
       response.end(value === undefined ? undefined : JSON.stringify(value));
     };
-    const isApi = /^\/(chat|chats|runs|me|status|session|prewarm|usage|templates|shares|shared|import)(\/|$)/.test(path);
+    const isApi = /^\/(chat|chats|runs|me|status|session|prewarm|usage|templates|shares|shared|import|keys|sessions|admin|join|sign-in)(\/|$)/.test(path);
     if (!isApi) return file(path, request, response);
     control.requests.push(`${method} ${path}`);
     if (path === '/import') return imported(request, response);
@@ -454,6 +464,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
       if (!share || !chats.has(share.chat_id)) throw new Refused(404, 'not_found', 'There is nothing shared here, or not any more.');
       return json(shownTo(share), 200, { 'x-robots-tag': 'noindex, nofollow' });
     }
+    if (path === '/sign-in') return json({ auth: control.issuer ? 'oidc' : control.token ? 'token' : 'local', login_url: control.issuer });
     if (path === '/session') {
       if (method === 'DELETE') return json(undefined, 204, { 'set-cookie': 'session=; Path=/; Max-Age=0' });
       if (body.token !== control.token) throw new Refused(401, 'unauthorized', 'This access token is not known here.');
@@ -461,10 +472,11 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     }
     if (control.token && !(request.headers.cookie ?? '').includes(`session=${control.token}`)) throw new Refused(401, 'unauthorized', 'Sign in.');
 
-    if (path === '/status') return json({ version: '0.1.0', auth: control.token ? 'token' : 'local', models: control.models, default_model: 'parley-tiny' });
+    if (answerAccounts(method, url, body, json)) return;
+    if (path === '/status') return json({ version: '0.1.0', auth: control.issuer ? 'oidc' : control.token ? 'token' : 'local', models: control.models, default_model: 'parley-tiny' });
     if (path === '/me') {
       if (method === 'PATCH' && body.custom_instructions !== undefined) control.instructions = body.custom_instructions;
-      return json({ id: control.reader, custom_instructions: control.instructions, memory: true });
+      return json({ id: control.reader, custom_instructions: control.instructions, memory: true, ...control.me });
     }
     if (path === '/shares') return json({ object: 'list', data: [...control.shares.values()].reverse(), has_more: false });
     if (path === '/templates') return json({ object: 'list', data: [...control.templates.values()], has_more: false });

@@ -283,6 +283,16 @@ export const en = {
   signInHelp: 'Whoever runs this server can make a token for you.',
   signOut: 'Sign out',
 
+  // Account
+  userMenu: (name: string) => `${name}: account`,
+  plan: 'Plan and usage',
+  apiKeys: 'API keys',
+  devices: 'Devices',
+  admin: 'Administration',
+  viewerNote: 'You can read here, but not write. Ask whoever runs this Parley if you need to.',
+  paused: 'New answers are paused. What is there can be read.',
+  pausedBecause: (reason: string) => `New answers are paused: ${reason}`,
+
   // Settings
   settings: 'Settings',
   appearance: 'Appearance',

@@ -267,6 +267,15 @@ export const zh: Messages = {
   signInHelp: '运行此服务器的人可以为你创建令牌。',
   signOut: '退出登录',
 
+  userMenu: (name) => `${name}：账户`,
+  plan: '额度与用量',
+  apiKeys: 'API 密钥',
+  devices: '设备',
+  admin: '管理',
+  viewerNote: '你在这里只能阅读，不能书写。如有需要，请联系此 Parley 的管理者。',
+  paused: '新的回答已暂停。已有内容仍可阅读。',
+  pausedBecause: (reason) => `新的回答已暂停：${reason}`,
+
   settings: '设置',
   appearance: '外观',
   theme: '主题',

@@ -2,16 +2,15 @@ import { useEffect, useState } from 'preact/hooks';
 import { isTemporary, send } from '../actions';
 import { t } from '../lib/i18n';
 import { settings } from '../lib/settings';
-import { chat, isRunning, openId, session, threadState } from '../store';
+import { chat, isRunning, openId, profile, session, threadState } from '../store';
 import { Composer } from './Composer';
-import { Dialogs } from './Dialogs';
+import { Dialogs, Later } from './Dialogs';
 import * as icons from './icons';
 import { Menu } from './Menu';
 import { Models } from './Models';
 import { DemoNote, Strip } from './Notices';
 import { chatItems, Rename } from './ChatRow';
 import { Sidebar } from './Sidebar';
-import { SignIn } from './SignIn';
 import { Status } from './Status';
 import { Thread } from './Thread';
 import { dialog, dropToast, go, isDrawerOpen, isPhone, toasts, toggleSidebar } from './view';
@@ -21,9 +20,10 @@ export function App() {
   useEffect(() => {
     document.title = title ? `${title} · ${t.value.name}` : t.value.name;
   }, [title, t.value]);
-  if (session.value === 'out') return <SignIn />;
+  if (session.value === 'out') return <Later key="sign-in" load={() => import('./SignIn').then(({ SignIn }) => SignIn)} />;
   const isSideShown = isPhone.value ? isDrawerOpen.value : settings.value.sidebar;
   const isCovered = isPhone.value && isDrawerOpen.value;
+  const isReader = profile.value?.role === 'viewer';
   const isEmpty = openId.value === null || threadState.value === 'new';
   return (
     <div class={`app${isSideShown ? ' with-side' : ''}`}>
@@ -39,11 +39,11 @@ export function App() {
         <div class="foot">
           <div class="column">
             <Strip />
-            <Composer />
-            {!isEmpty && <p class="disclaimer">{t.value.disclaimer}</p>}
+            {isReader ? <p class="disclaimer" id="composer" tabIndex={-1}>{t.value.viewerNote}</p> : <Composer />}
+            {!isEmpty && !isReader && <p class="disclaimer">{t.value.disclaimer}</p>}
           </div>
         </div>
-        {isEmpty && <Suggestions />}
+        {isEmpty && !isReader && <Suggestions />}
       </main>
       <Toasts />
       <Dialogs />

@@ -1,11 +1,7 @@
 import type { ComponentChildren, ComponentType } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { saveInstructions, signOut } from '../actions';
 import { t } from '../lib/i18n';
-import { change, settings, type Lang, type Theme } from '../lib/settings';
-import { profile, server } from '../store';
 import * as icons from './icons';
-import { problemText } from './Notices';
 import { dialog, toast } from './view';
 
 export function Dialog({ title, children, class: className }: { title: string; children: ComponentChildren; class: string }) {
@@ -38,7 +34,10 @@ export function Dialog({ title, children, class: className }: { title: string; c
 }
 
 export function Dialogs() {
-  if (dialog.value === 'settings') return <Settings />;
+  if (dialog.value === 'settings') return <Later key="settings" load={() => import('./Settings').then(({ Settings }) => Settings)} />;
+  if (dialog.value === 'keys') return <Later key="keys" load={() => import('./ApiKeys').then(({ ApiKeys }) => ApiKeys)} />;
+  if (dialog.value === 'sessions') return <Later key="sessions" load={() => import('./Sessions').then(({ Sessions }) => Sessions)} />;
+  if (dialog.value === 'admin') return <Later key="admin" load={() => import('./Admin').then(({ Admin }) => Admin)} />;
   if (dialog.value === 'help') return <Later key="help" load={() => import('./Help').then(({ Help }) => Help)} />;
   if (dialog.value === 'palette') return <Later key="palette" load={() => import('./Palette').then(({ Palette }) => Palette)} />;
   if (dialog.value === 'templates') return <Later key="templates" load={() => import('./Templates').then(({ Templates }) => Templates)} />;
@@ -69,125 +68,4 @@ export function Later({ load }: { load: () => Promise<ComponentType> }) {
     );
   }, []);
   return Page && <Page />;
-}
-
-interface ChoiceProps<T extends string> {
-  label: string;
-  name: string;
-  value: T;
-  options: readonly { value: T; label: string; lang?: string }[];
-  choose: (value: T) => void;
-}
-
-function Choice<T extends string>({ label, name, value, options, choose }: ChoiceProps<T>) {
-  return (
-    <fieldset class="choice">
-      <legend>{label}</legend>
-      <div class="segments">
-        {options.map((option) => (
-          <label key={option.value} lang={option.lang}>
-            <input type="radio" name={name} value={option.value} checked={value === option.value} onChange={() => choose(option.value)} />
-            <span>{option.label}</span>
-          </label>
-        ))}
-      </div>
-    </fieldset>
-  );
-}
-
-const SAVE_PAUSE_MS = 700;
-
-function Instructions() {
-  const [text, setText] = useState(profile.value?.custom_instructions ?? '');
-  const [note, setNote] = useState('');
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  const unsaved = useRef<string | null>(null);
-  const saveNow = async () => {
-    clearTimeout(timer.current);
-    const value = unsaved.current;
-    if (value === null) return;
-    unsaved.current = null;
-    const problem = await saveInstructions(value);
-    setNote(problem ? problemText(problem) : t.peek().instructionsSaved);
-  };
-  useEffect(() => () => void saveNow(), []);
-  return (
-    <div class="setting">
-      <label for="instructions">{t.value.instructions}</label>
-      <p class="quiet small" id="instructions-note">{t.value.instructionsNote}</p>
-      <textarea
-        id="instructions"
-        rows={4}
-        value={text}
-        disabled={profile.value === null}
-        placeholder={t.value.instructionsHint}
-        aria-describedby="instructions-note"
-        onInput={(event) => {
-          setText(event.currentTarget.value);
-          unsaved.current = event.currentTarget.value;
-          setNote('');
-          clearTimeout(timer.current);
-          timer.current = setTimeout(() => void saveNow(), SAVE_PAUSE_MS);
-        }}
-        onBlur={() => void saveNow()}
-      />
-      <p class="quiet small saved" role="status">{note}</p>
-    </div>
-  );
-}
-
-function Settings() {
-  const words = t.value;
-  const { theme, lang, follow } = settings.value;
-  return (
-    <Dialog title={words.settings} class="settings">
-      <Choice<Theme>
-        label={words.theme}
-        name="theme"
-        value={theme}
-        options={[
-          { value: 'system', label: words.themeSystem },
-          { value: 'light', label: words.themeLight },
-          { value: 'dark', label: words.themeDark },
-        ]}
-        choose={(value) => change({ theme: value })}
-      />
-      <Choice<Lang>
-        label={words.language}
-        name="lang"
-        value={lang}
-        options={[
-          { value: 'en', label: 'English', lang: 'en' },
-          { value: 'zh', label: '中文', lang: 'zh-Hans' },
-        ]}
-        choose={(value) => change({ lang: value })}
-      />
-      <label class="switch">
-        <span>{words.followAnswers}</span>
-        <input type="checkbox" role="switch" checked={follow} onChange={(event) => change({ follow: event.currentTarget.checked })} />
-      </label>
-      <label class="switch">
-        <span>{words.speakAnswers}</span>
-        <input type="checkbox" role="switch" checked={settings.value.speak !== false} onChange={(event) => change({ speak: event.currentTarget.checked })} />
-      </label>
-      <Instructions />
-      <div class="links">
-        <button type="button" class="text-button" onClick={() => (dialog.value = 'memory')}>{words.memoryManage}</button>
-        <button type="button" class="text-button" onClick={() => (dialog.value = 'archive')}>{words.archived}</button>
-        <button type="button" class="text-button" onClick={() => (dialog.value = 'shares')}>{words.sharedLinks}</button>
-        <button type="button" class="text-button" onClick={() => (dialog.value = 'import')}>{words.importChats}</button>
-        <a class="text-button" href="/export" download="">{words.exportAll}</a>
-        <button type="button" class="text-button danger" onClick={() => (dialog.value = 'farewell')}>{words.farewell}</button>
-      </div>
-      <footer>
-        <span class="quiet small">{server.value ? words.version(server.value.version) : ''}</span>
-        {server.value?.auth === 'token' && (
-          <button type="button" class="button" onClick={() => { dialog.value = null; void signOut(); }}>
-            <icons.Door />
-            {words.signOut}
-          </button>
-        )}
-      </footer>
-    </Dialog>
-  );
 }

@@ -4,7 +4,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { locale, t } from '../lib/i18n';
 import { newVersion } from '../lib/version';
-import { model, online, runLink, server, serverProblem } from '../store';
+import { model, online, profile, runLink, server, serverProblem } from '../store';
 import type { Unsent } from '../state';
 import type { Message, Problem, Verdict } from '../wire';
 import * as icons from './icons';
@@ -117,7 +117,11 @@ export function Strip() {
       ? words.reconnecting
       : server.value === null && serverProblem.value !== null
         ? words.serverAway
-        : null;
+        : profile.value?.paused
+          ? profile.value.paused.reason
+            ? words.pausedBecause(profile.value.paused.reason)
+            : words.paused
+          : null;
   if (text !== null) {
     return (
       <div class="strip">

@@ -1,12 +1,15 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { signOut } from '../actions';
 import { loadChats } from '../chats';
 import { t } from '../lib/i18n';
 import { isComposing } from '../lib/keys';
 import { picked } from '../lib/selection';
+import { profile, server } from '../store';
 import { ChatList } from './ChatList';
 import { Later } from './Dialogs';
 import * as icons from './icons';
-import { dialog, focus, go, isPhone, toggleSidebar } from './view';
+import { Menu, type Item } from './Menu';
+import { dialog, focus, go, isPhone, toggleSidebar, type Dialog } from './view';
 
 const SEARCH_PAUSE_MS = 220;
 
@@ -34,10 +37,17 @@ export function Sidebar({ isShown }: { isShown: boolean }) {
       <ChatList />
       {picked.value !== null && <Later key="selection" load={() => import('./Selection').then(({ Selection }) => Selection)} />}
       <div class="side-foot">
-        <button type="button" class="side-button" onClick={() => (dialog.value = 'settings')}>
-          <icons.Gear />
-          {t.value.settings}
-        </button>
+        {server.value !== null && server.value.auth !== 'local' && <Account />}
+        {server.value === null || server.value.auth === 'local' ? (
+          <button type="button" class="side-button" onClick={() => (dialog.value = 'settings')}>
+            <icons.Gear />
+            {t.value.settings}
+          </button>
+        ) : (
+          <button type="button" class="icon-button foot-button" aria-label={t.value.settings} data-tip={t.value.settings} onClick={() => (dialog.value = 'settings')}>
+            <icons.Gear />
+          </button>
+        )}
         <button type="button" class="icon-button foot-button" aria-label={t.value.usage} data-tip={t.value.usage} onClick={() => (dialog.value = 'usage')}>
           <icons.Chart />
         </button>
@@ -46,6 +56,30 @@ export function Sidebar({ isShown }: { isShown: boolean }) {
         </button>
       </div>
     </aside>
+  );
+}
+
+/** Who is signed in, and all that is theirs. */
+function Account() {
+  const words = t.value;
+  const me = profile.value;
+  const name = me?.name ?? me?.email ?? me?.id ?? '';
+  const opens = (id: Dialog, label: string): Item => ({ id, label, run: () => (dialog.value = id) });
+  const items = (): Item[] => [
+    opens('usage', words.plan),
+    opens('settings', words.instructions),
+    opens('memory', words.memoryManage),
+    opens('knowledge', words.knowledge),
+    opens('keys', words.apiKeys),
+    opens('sessions', words.devices),
+    ...(me?.role === 'admin' ? [opens('admin', words.admin)] : []),
+    { id: 'out', label: words.signOut, run: () => void signOut() },
+  ];
+  return (
+    <Menu class="side-button account" label={words.userMenu(name)} items={items}>
+      <icons.People />
+      <span class="account-name" dir="auto">{name}</span>
+    </Menu>
   );
 }
 

@@ -1,14 +1,12 @@
 /** What one chat's answers are made with: the system prompt, and how they are sampled. */
 
-import { useEffect, useRef, useState } from 'preact/hooks';
 import { patchChat } from '../chats';
 import { words } from '../i18n/tuning';
 import { tune, tuningOf, type Tuning as Values } from '../lib/tuning';
 import { chat, openId } from '../store';
 import '../style/tuning.css';
-import type { Problem } from '../wire';
 import { Dialog } from './Dialogs';
-import { problemText } from './Notices';
+import { SelfSaving } from './SelfSaving';
 
 export function Tuning() {
   const w = words.value;
@@ -88,47 +86,16 @@ function Slider({ name, label, note, value, first, min = 0, max, step, set }: Sl
   );
 }
 
-const SAVE_PAUSE_MS = 700;
-
 /** Saved as it is written: on the server where the chat is known there, with the chat's settings before that. */
 function SystemPrompt() {
   const w = words.value;
   const made = chat.value;
-  const [text, setText] = useState(made ? (made.system_prompt ?? '') : (tuningOf(openId.peek()).system_prompt ?? ''));
-  const [note, setNote] = useState('');
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
-  const unsaved = useRef<string | null>(null);
-  const saveNow = async () => {
-    clearTimeout(timer.current);
-    const value = unsaved.current;
-    if (value === null) return;
-    unsaved.current = null;
+  const save = async (text: string) => {
     const one = chat.peek();
-    if (!one) return tune(openId.peek(), { ...tuningOf(openId.peek()), system_prompt: value });
-    const problem: Problem | null = await patchChat(one.id, { system_prompt: value.trim() === '' ? null : value });
-    setNote(problem ? problemText(problem) : words.peek().saved);
+    if (one) return patchChat(one.id, { system_prompt: text.trim() === '' ? null : text });
+    tune(openId.peek(), { ...tuningOf(openId.peek()), system_prompt: text });
+    return false;
   };
-  useEffect(() => () => void saveNow(), []);
-  return (
-    <div class="setting">
-      <label for="system-prompt">{w.system}</label>
-      <p class="quiet small" id="system-note">{w.systemNote}</p>
-      <textarea
-        id="system-prompt"
-        rows={4}
-        value={text}
-        placeholder={w.systemHint}
-        aria-describedby="system-note"
-        onInput={(event) => {
-          setText(event.currentTarget.value);
-          unsaved.current = event.currentTarget.value;
-          setNote('');
-          clearTimeout(timer.current);
-          timer.current = setTimeout(() => void saveNow(), SAVE_PAUSE_MS);
-        }}
-        onBlur={() => void saveNow()}
-      />
-      <p class="quiet small saved" role="status">{note}</p>
-    </div>
-  );
+  const first = (made ? made.system_prompt : tuningOf(openId.peek()).system_prompt) ?? '';
+  return <SelfSaving id="system-prompt" label={w.system} note={w.systemNote} hint={w.systemHint} saved={w.saved} first={first} save={save} />;
 }

@@ -1,7 +1,7 @@
 /** What the reader's own answers have used and cost: the sum, by day, by model. */
 
 import { useEffect, useState } from 'preact/hooks';
-import { loadUsage } from '../actions';
+import { loadProfile, loadUsage } from '../actions';
 import { count, duration, money } from '../lib/format';
 import { locale, t } from '../lib/i18n';
 import { byDay, byModel, DAYS, firstDay, sumOfParts, tokensOf, type Day, type Parts } from '../lib/spending';
@@ -10,6 +10,7 @@ import '../style/usage.css';
 import type { Problem, Spent, UsageReport } from '../wire';
 import { Dialog } from './Dialogs';
 import { Note, problemText } from './Notices';
+import { Plan } from './Plan';
 
 export function Usage() {
   const [report, setReport] = useState<UsageReport | null>(null);
@@ -20,10 +21,14 @@ export function Usage() {
     if ('report' in answer) setReport(answer.report);
     else setProblem(answer.problem);
   };
-  useEffect(() => void load(), []);
+  useEffect(() => {
+    void loadProfile(); // what is left of the limits
+    void load();
+  }, []);
   const words = t.value;
   return (
     <Dialog title={words.usage} class="usage">
+      <Plan />
       {problem ? (
         <Note
           tone="error"

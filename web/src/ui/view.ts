@@ -4,7 +4,7 @@ import { signal } from '@preact/signals';
 import { change, settings } from '../lib/settings';
 import type { Chat, Citation } from '../wire';
 
-export type Dialog = 'settings' | 'help' | 'usage' | 'passage' | 'knowledge' | 'memory' | 'summary' | 'farewell' | 'tuning' | 'archive' | 'palette' | 'templates' | 'import' | 'share' | 'shares';
+export type Dialog = 'settings' | 'help' | 'usage' | 'passage' | 'knowledge' | 'memory' | 'summary' | 'farewell' | 'tuning' | 'archive' | 'palette' | 'templates' | 'import' | 'share' | 'shares' | 'keys' | 'sessions' | 'admin';
 
 export const dialog = signal<Dialog | null>(null);
 
