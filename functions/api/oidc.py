@@ -10,6 +10,7 @@ import hmac
 import json
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus, urlencode, urlsplit
 
@@ -51,10 +52,10 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Bearer(msgspec.Struct, frozen=True):
-    """Whom an access token means, and until when (Unix seconds)."""
+    """Whom an access token means, and until when."""
 
     identity: Identity
-    ends_at: float
+    ends_at: datetime
 
 
 class Issuer:
@@ -94,7 +95,7 @@ class Issuer:
             is_ours = is_ours and _is_for_access(claims)
         if not is_ours:
             raise refused()
-        return Bearer(_identity(claims), float(claims["exp"]))
+        return Bearer(_identity(claims), datetime.fromtimestamp(claims["exp"], UTC))
 
     async def sign_in(self, token: str, nonce: str) -> Identity:
         """Of the ID token that came for a login of ours. Raises Unauthorized, IssuerUnavailable."""

@@ -98,6 +98,8 @@ FORGED: dict[str, Callable[[RunningIssuer], str]] = {
     "over": lambda there: there.token(exp=at(-SKEW_SECONDS - 5), iat=at(-600)),
     "without an end": lambda there: there.token(exp=None),
     "an end that is no number": lambda there: there.token(exp=str(at(60))),
+    "an end beyond all numbers": lambda there: there.token(exp=10**400),
+    "an end beyond the calendar": lambda there: there.token(exp=10**12),
     "an end that is true": lambda there: there.token(exp=True),
     "not yet": lambda there: there.token(nbf=at(SKEW_SECONDS + 60)),
     "issued tomorrow": lambda there: there.token(iat=at(86_400), exp=at(90_000)),
@@ -130,7 +132,11 @@ async def test_a_right_token_means_its_subject_until_it_ends(there: RunningIssue
     end = at(120)
     for more in ({}, {"aud": ["x", CLIENT]}, {"aud": None, "token_use": "access", "client_id": CLIENT}):
         bearer = await issuer.bearer(there.token(exp=end, email="a@example.org", email_verified="true", **more))
-        assert (bearer.identity.issuer, bearer.identity.subject, bearer.ends_at) == (there.url, "ada-1", end)
+        assert (bearer.identity.issuer, bearer.identity.subject, bearer.ends_at.timestamp()) == (
+            there.url,
+            "ada-1",
+            end,
+        )
         assert not bearer.identity.is_email_verified  # only `true` is
     clocks = there.token(iat=at(SKEW_SECONDS - 20), nbf=at(SKEW_SECONDS - 20))
     assert (await issuer.bearer(clocks)).identity.subject == "ada-1"  # clocks differ
