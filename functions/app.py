@@ -17,6 +17,7 @@ from contextlib import (
     suppress,
 )
 from http import HTTPStatus
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions import __version__, metering, tracing
 from functions.api import (
+    admin,
     chats,
+    cors,
     embeddings,
     exports,
     figures,
     health,
     imports,
+    keys,
     knowledge,
     limits,
     me,
@@ -45,7 +49,9 @@ from functions.api import (
     nodes,
     openai,
     runs,
+    sessions,
     shares,
+    sign_in,
     templates,
     usage,
 )
@@ -70,7 +76,7 @@ from functions.errors import (
     UpstreamError,
 )
 from functions.services import Services
-from functions.settings import BODY_BYTES, IMPORT_BYTES, KNOWLEDGE_FILE_BYTES
+from functions.settings import BODY_BYTES, IMPORT_BYTES, KNOWLEDGE_FILE_BYTES, Settings
 from functions.telemetry import allow_routes, count, log_fault, observe
 
 DRAIN_BYTES = 16 * BODY_BYTES
@@ -119,8 +125,8 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services() as services:
-            app.state.services = services
+        async with open_services() as services, _open_issuer(services.settings) as issuer:
+            app.state.services, app.state.issuer = services, issuer
             _settle_garbage()
             yield
 
@@ -133,12 +139,17 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
         redoc_url=None,
     )
     for room in (
+        sign_in,
         chats,
         exports,
         openai,
         embeddings,
         runs,
         me,
+        sessions,
+        keys,
+        admin,
+        cors,
         limits,
         shares,
         imports,
@@ -162,6 +173,20 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
     _serve_web(app, web)
     allow_routes(["/"])
     return app
+
+
+@asynccontextmanager
+async def _open_issuer(settings: Settings) -> AsyncIterator[object]:
+    """Where people sign in through one; its cryptography is imported only there. It is not asked anything yet."""
+    if settings.auth != "oidc":
+        yield None
+        return
+    oidc = await asyncio.to_thread(import_module, "functions.api.oidc")
+    issuer = oidc.Issuer(settings)
+    try:
+        yield issuer
+    finally:
+        await issuer.close()
 
 
 class _App(FastAPI):
@@ -260,6 +285,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 _measure(scope, message["status"], began)
                 extra = [(b"x-request-id", request_id), *SECURITY_HEADERS]
+                if origin := scope.get("state", {}).get("allowed_origin"):  # a page that its key lets in (`auth`)
+                    extra += [(b"access-control-allow-origin", origin.encode()), (b"vary", b"Origin")]
                 if not is_page and not any(name == b"cache-control" for name, _ in message["headers"]):
                     extra.append((b"cache-control", b"no-store"))
                 message["headers"] = [*message["headers"], *extra]

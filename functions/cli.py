@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
-from functions import archives, measure, operate, pausing, telemetry, users, webbuild
+from functions import archives, deploying, keys, measure, operate, pausing, telemetry, users, webbuild
 from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
@@ -68,11 +68,14 @@ for command in (
     operate.status,
     operate.cost,
     users.users,
+    keys.keys,
     archives.export_all,
     archives.import_chats,
     pausing.pause,
     pausing.resume,
     measure.command,
+    deploying.deploy,
+    deploying.destroy,
 ):
     cli.add_command(command)
 

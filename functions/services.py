@@ -17,6 +17,7 @@ from typing import Protocol, cast
 from functions import __version__, metering, tracing
 from functions.adapters.hot import HotStore, Shared
 from functions.adapters.sealed import Seals
+from functions.chat.accounts import Accounts
 from functions.chat.allowances import LIMITS, Limits
 from functions.chat.books import Books
 from functions.chat.context import Fill
@@ -48,6 +49,7 @@ from functions.guardrails.policy import load_policy
 from functions.inference.gateway import Gateway
 from functions.inference.nodes import Node
 from functions.ports import (
+    AccountStore,
     ArchiveStore,
     ChatStore,
     Counter,
@@ -68,6 +70,7 @@ from functions.settings import BEAT_SECONDS, CHECKPOINT_SECONDS, Settings
 
 
 class Store(
+    AccountStore,
     ArchiveStore,
     ChatStore,
     FigureStore,
@@ -92,6 +95,7 @@ class Store(
 class Services:
     settings: Settings
     store: Store
+    accounts: Accounts
     gateway: Gateway
     runs: Runs
     turns: Turns
@@ -196,7 +200,8 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
         lease_s=settings.lease_seconds,
         clock=_clock,
     )
-    quotas = quotas_of(settings, store)
+    accounts = Accounts(store, _clock, admins=settings.admins.split(","))
+    quotas = quotas_of(settings, store, accounts)
     books = Books(store, _clock, charge=quotas.charge)
     scribe = Scribe(gateway, books, lambda: turns.rails)
     summaries = Summaries(
@@ -256,6 +261,7 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
     return Services(
         settings=settings,
         store=store,
+        accounts=accounts,
         gateway=gateway,
         runs=runs,
         turns=turns,
@@ -276,9 +282,16 @@ def _compose(settings: Settings, store: Store, gateway: Gateway, guards: Guards,
     )
 
 
-def quotas_of(settings: Settings, store: Store) -> Quotas:
-    defaults = Limits(**{name: getattr(settings, name) for name in LIMITS})
-    return Quotas(counter=store, meters=store, runs=store, house=House(store, _clock), clock=_clock, defaults=defaults)
+def quotas_of(settings: Settings, store: Store, accounts: Accounts) -> Quotas:
+    return Quotas(
+        counter=store,
+        meters=store,
+        runs=store,
+        house=House(store, _clock),
+        clock=_clock,
+        defaults=Limits(**{name: getattr(settings, name) for name in LIMITS}),
+        group_of=accounts.group_of,
+    )
 
 
 def _cache_of(settings: Settings, store: Store, gateway: Gateway, books: Books) -> SemanticCache | None:

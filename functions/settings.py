@@ -158,6 +158,7 @@ class Settings(BaseSettings):
 
     # Who may come in: "local" is one user on loopback; "token" asks for an access token
     auth: str = "local"
+    admins: str = ""  # names, or e-mail addresses of an issuer, comma-separated: admins from the start
     # name=sha256 of the token in hex, comma-separated
     access_tokens: str = Field(default="", repr=False)
     # with "oidc", who says who people are: its address, exactly as its tokens name it, and who we are there

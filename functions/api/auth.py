@@ -1,25 +1,32 @@
-"""Who is calling. Local mode: one user, and only from this machine. Token mode: an access token, as a bearer
-header (programs) or in a cookie that scripts cannot read (the web client).
+"""Who is calling, and whether they may. Local mode: one user, and only from this machine. Token mode: an access token
+or an API key as a bearer header (programs), or a session in a cookie that scripts cannot read (the web client).
 
-It knows names and hashes, never stores a token, and compares in constant time.
+Here is the one place that knows what a role and a scope may do: by the method and the path, so that a route that is
+added later has nothing to remember. Tokens are compared in constant time, and never stored.
 """
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
+from functions.api.cookies import secret_in
+from functions.chat.accounts import ALL_SCOPES, KEY_PREFIX, Caller
+from functions.chat.principals import Role, Scope
 from functions.errors import Forbidden, Unauthorized
 from functions.services import Services
 from functions.settings import Settings
 
-COOKIE = "parley_session"
-COOKIE_SECONDS = 30 * 24 * 3600
 LOCAL_OWNER = "local"
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
+ADMIN = "/admin"  # and every path under it
+# What a viewer may change: how they are talked to, and where they are signed in.
+ONES_OWN = {("PATCH", "/me"), ("DELETE", "/me"), ("DELETE", "/sessions"), ("DELETE", "/sessions/{session_id}")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,17 @@ class Principal:
     """`owner` is the first key of everything this caller can reach."""
 
     owner: str
+    role: Role = "admin"
+    scopes: frozenset[Scope] = ALL_SCOPES
+    group: str | None = None
+    key_id: str | None = None
+    key_runs_per_minute: int = 0
+    session_id: str | None = None
+    name: str | None = field(default=None, repr=False)
+    email: str | None = field(default=None, repr=False)
+
+
+LOCAL = Principal(LOCAL_OWNER)
 
 
 def services_of(request: Request) -> Services:
@@ -53,18 +71,72 @@ def owner_of_token(settings: Settings, token: str) -> str | None:
 
 
 async def current_principal(request: Request) -> Principal:
-    """Raises Unauthorized, or Forbidden for a browser page of another site. A coroutine, to be run here and not in a
-    thread."""
-    refuse_foreign_pages(request)
-    settings = services_of(request).settings
-    if settings.auth == "local":
-        return Principal(LOCAL_OWNER)
+    """Raises Unauthorized, or Forbidden for what this caller may not do, or for a browser page of another site. A
+    coroutine, to be run here and not in a thread."""
+    services = services_of(request)
+    if services.settings.auth == "local":
+        refuse_foreign_pages(request)
+        return LOCAL
+    caller = await _caller(request, services)
+    if caller is None or not _admits_page(caller, request):
+        refuse_foreign_pages(request)
+    if caller is None:
+        raise Unauthorized("Sign in, or send an API key (header `Authorization: Bearer …`).")
+    _refuse_beyond(caller, request)
+    user = caller.user
+    return Principal(
+        owner=user.id,
+        role=user.role,
+        scopes=caller.scopes,
+        group=user.group,
+        key_id=caller.key_id,
+        key_runs_per_minute=caller.runs_per_minute,
+        session_id=caller.session_id,
+        name=user.name,
+        email=user.email,
+    )
+
+
+async def _caller(request: Request, services: Services) -> Caller | None:
+    """A header counts before a cookie; and a cookie that holds anything but a session is nothing."""
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    token = bearer.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE, "")
-    owner = owner_of_token(settings, token) if token else None
-    if owner is None:
-        raise Unauthorized("Sign in with an access token (header `Authorization: Bearer …`).")
-    return Principal(owner)
+    if scheme.lower() != "bearer":
+        secret = secret_in(request)
+        caller = await services.accounts.by_secret(secret) if secret else None
+        return caller if caller and caller.session_id else None
+    token = bearer.strip()
+    if token.startswith(KEY_PREFIX):
+        return await services.accounts.by_secret(token)
+    if services.settings.auth == "token" and (name := owner_of_token(services.settings, token)):
+        return await services.accounts.by_name(name)
+    if services.settings.auth == "oidc":  # an access token of the issuer's
+        bearer = await request.app.state.issuer.bearer(token)
+        return await services.accounts.by_identity(bearer.identity, ends_at=bearer.ends_at)
+    return None
+
+
+def _admits_page(caller: Caller, request: Request) -> bool:
+    """A page of another site that this API key is for, on the compatible API. The answer then says so (`Edge`)."""
+    origin = request.headers.get("origin")
+    if origin is None or origin not in caller.origins or not request.url.path.startswith("/v1/"):
+        return False
+    request.state.allowed_origin = origin
+    return True
+
+
+def _refuse_beyond(caller: Caller, request: Request) -> None:
+    """Raises Forbidden."""
+    path = request.scope["route"].path
+    if (path == ADMIN or path.startswith(f"{ADMIN}/")) and "admin" not in caller.scopes:
+        raise Forbidden("This is for admins, by a session or a key with the scope `admin`.")
+    if request.method in ("GET", "HEAD"):
+        if not caller.scopes & {"read", "chat"}:
+            raise Forbidden("This key may not read; it lacks the scope `read`.")
+        return
+    if "chat" not in caller.scopes:
+        raise Forbidden("This key may only read; it lacks the scope `chat`.")
+    if caller.user.role == "viewer" and (request.method, path) not in ONES_OWN:
+        raise Forbidden("You may read here, and not write; ask an admin to make you a member.")
 
 
 def refuse_foreign_pages(request: Request) -> None:

@@ -18,12 +18,7 @@ HOPS = 32  # of X-Forwarded-For that are looked at
 
 
 def asker_of(who: Principal) -> Asker:
-    return Asker(
-        who.owner,
-        group=getattr(who, "group", None),
-        key_id=getattr(who, "key_id", None),
-        key_runs_per_minute=getattr(who, "key_runs_per_minute", 0),
-    )
+    return Asker(who.owner, group=who.group, key_id=who.key_id, key_runs_per_minute=who.key_runs_per_minute)
 
 
 async def headers_of(services: Services, who: Principal) -> dict[str, str]:

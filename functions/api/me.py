@@ -1,25 +1,17 @@
-"""The caller: profile, and signing in from the browser."""
+"""The caller: who they are here, what they have set for themselves, and the end of it all."""
 
-import asyncio
 from typing import Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from functions.api.auth import (
-    COOKIE,
-    COOKIE_SECONDS,
-    CurrentPrincipal,
-    CurrentServices,
-    owner_of_token,
-    refuse_foreign_pages,
-)
-from functions.api.callers import StrangersLimited
+from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.chats import as_json
-from functions.api.fields import Body, ShortText, SystemPrompt
+from functions.api.cookies import drop_secret
+from functions.api.fields import Body, SystemPrompt
 from functions.api.limits import limits_of, pause_of
 from functions.chat.messages import utc_now
-from functions.errors import BadInput, Unauthorized
+from functions.errors import BadInput
 
 router = APIRouter(tags=["me"])
 
@@ -33,16 +25,18 @@ class Farewell(Body):
     confirm: Literal["delete everything"]
 
 
-class SignIn(Body):
-    token: ShortText
-
-
 @router.get("/me")
 async def get_me(who: CurrentPrincipal, services: CurrentServices) -> Response:
     profile, settings = await services.store.get_profile(who.owner), services.settings
     return as_json(
         {
             "id": who.owner,
+            "name": who.name,
+            "email": who.email,
+            "role": who.role,
+            "scopes": sorted(who.scopes),
+            "group": who.group,
+            "auth": settings.auth,
             "custom_instructions": profile.custom_instructions,
             "memory": profile.memory and settings.memory,
             "limits": await limits_of(services, who),
@@ -67,29 +61,11 @@ async def change_me(body: ProfileChanges, who: CurrentPrincipal, services: Curre
 
 
 @router.delete("/me")
-async def delete_me(body: Farewell, who: CurrentPrincipal, services: CurrentServices) -> Response:
+async def delete_me(body: Farewell, who: CurrentPrincipal, services: CurrentServices, request: Request) -> Response:
     """Everything of the caller, for good. The receipt says how much that was, by kind."""
-    response = as_json(await services.retention.forget_owner(who.owner))
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
-    return response
-
-
-@router.post("/session", dependencies=[StrangersLimited], status_code=204)
-async def sign_in(body: SignIn, request: Request, services: CurrentServices) -> Response:
-    """Keep the token in a cookie that no script can read."""
-    refuse_foreign_pages(request)
-    if owner_of_token(services.settings, body.token) is None:
-        await asyncio.sleep(0.5)  # guessing must not be cheap
-        raise Unauthorized("This access token is not known here.")
-    response = Response(status_code=204)
-    is_tls = request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
-    response.set_cookie(COOKIE, body.token, max_age=COOKIE_SECONDS, httponly=True, samesite="strict", secure=is_tls)
-    return response
-
-
-@router.delete("/session", status_code=204)
-async def sign_out(request: Request) -> Response:
-    refuse_foreign_pages(request)
-    response = Response(status_code=204)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    await services.accounts.check_may_leave(who.owner)
+    receipt = await services.retention.forget_owner(who.owner)
+    services.accounts.forgotten(who.owner)
+    response = as_json(receipt)
+    drop_secret(request, response)
     return response

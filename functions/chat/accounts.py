@@ -47,6 +47,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str | None = None
     session_id: str | None = None
     origins: tuple[str, ...] = ()
+    runs_per_minute: int = 0
     ends_at: datetime | None = None
 
 
@@ -103,8 +104,11 @@ class Accounts:
         if key.last_used_at is None or key.last_used_at + TOUCH < self.now():
             await self._store.touch_key(key.owner, key.id, at=self.now())
         caller = await self._admitted(user, frozenset(key.scopes))
-        known_by = {"key_id": key.id, "origins": key.origins, "ends_at": key.expires_at}
-        return msgspec.structs.replace(caller, **known_by) if caller else None
+        if caller is None:
+            return None
+        return msgspec.structs.replace(
+            caller, key_id=key.id, origins=key.origins, runs_per_minute=key.runs_per_minute, ends_at=key.expires_at
+        )
 
     async def _by_session(self, digest: str) -> Caller | None:
         session = await self._store.find_session(digest)
@@ -149,8 +153,8 @@ class Accounts:
     async def sign_in(self, identity: Identity) -> User:
         """The user whom the issuer means. Whoever comes for the first time must be invited, or be named in `admins`, by
         an e-mail address that the issuer has verified. Raises Forbidden (`not_invited`, `suspended`)."""
-        owner = await self._store.find_identity(identity.issuer, identity.subject)
-        user = await self._store.get_user(owner) if owner else await self._welcome(identity)
+        user = await self._known(identity) or await self._welcome(identity)
+        user = user or await self._known(identity)  # a second tab of theirs was faster, and used up the invitation
         if user is None:
             raise Forbidden("You are not invited here; ask whoever runs this Parley.", code="not_invited")
         if user.status != "active":
@@ -159,6 +163,10 @@ class Accounts:
         if {name: getattr(user, name) for name in said} != said:
             user = await self._store.change_user(user.id, said)
         return user
+
+    async def _known(self, identity: Identity) -> User | None:
+        owner = await self._store.find_identity(identity.issuer, identity.subject)
+        return await self._store.get_user(owner) if owner else None
 
     async def _welcome(self, identity: Identity) -> User | None:
         if not identity.email or not identity.is_email_verified:
@@ -174,9 +182,7 @@ class Accounts:
                 return None
             user = msgspec.structs.replace(user, role=invited.role, group=invited.group)
         if not await self._store.accept(user, invitation_id=invited.id if invited else None, identity=identity):
-            # Somebody was faster: with this identity, and then that user is theirs, or with the invitation.
-            owner = await self._store.find_identity(identity.issuer, identity.subject)
-            return await self._store.get_user(owner) if owner else None
+            return None
         log("user.joined", user=user.id, role=user.role)
         return user
 
@@ -228,6 +234,7 @@ class Accounts:
         scopes: Sequence[Scope] = ("chat",),
         origins: Sequence[str] = (),
         expires_days: int | None = None,
+        runs_per_minute: int = 0,
     ) -> tuple[str, ApiKey]:
         """The key, which is not shown again, and what is known of it. Whoever may chat may read. Raises BadInput
         (`too_many`)."""
@@ -243,6 +250,7 @@ class Accounts:
             hint=f"{secret[: len(KEY_PREFIX) + 4]}…",
             created_at=self.now(),
             origins=tuple(dict.fromkeys(origins)),
+            runs_per_minute=runs_per_minute,
             expires_at=self.now() + timedelta(days=expires_days) if expires_days else None,
         )
         await self._store.put_key(key, digest_of(secret))
@@ -273,6 +281,11 @@ class Accounts:
         if user is None:
             raise NotFound("There is no such user.")
         return user
+
+    async def group_of(self, owner: str) -> str | None:
+        """For work that goes on when its caller has gone."""
+        user = await self._store.get_user(owner)
+        return user.group if user else None
 
     async def change_user(self, owner: str, changes: dict[str, Any]) -> User:  # checked at the edge
         """Set role, status, group or name. Raises NotFound, and Conflict (`last_admin`) for what would leave the house

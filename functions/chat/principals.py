@@ -23,7 +23,8 @@ class User(Struct, frozen=True, kw_only=True):
 
 
 class ApiKey(Struct, frozen=True, kw_only=True):
-    """`hint` is its beginning, to tell it from others. `origins`: pages of other sites that may use it in a browser."""
+    """`hint` is its beginning, to tell it from others. `origins`: pages of other sites that may use it in a browser.
+    `runs_per_minute`: no faster than that, whatever its owner may; 0: no limit of its own."""
 
     id: str
     owner: str
@@ -32,6 +33,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     hint: str
     created_at: datetime
     origins: tuple[str, ...] = ()
+    runs_per_minute: int = 0
     last_used_at: datetime | None = None
     expires_at: datetime | None = None
 

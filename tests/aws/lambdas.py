@@ -102,8 +102,7 @@ class LambdaFunction:
         """SIGKILL to every environment of now, at whatever it is."""
         for process in self._all:
             if process.poll() is None:
-                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-                for pid in (*map(int, children), process.pid):  # the handler first: it is in a group of its own
+                for pid in (*children_of(process.pid), process.pid):  # the handler first: it is in a group of its own
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 process.wait()
@@ -133,6 +132,12 @@ def _front(function: LambdaFunction) -> type[BaseHTTPRequestHandler]:
             """Not on the test's output."""
 
     return Front
+
+
+def children_of(pid: int) -> list[int]:
+    """Whichever of its threads began them."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for children in lists for child in children.read_text().split()]
 
 
 def free_port() -> int:
