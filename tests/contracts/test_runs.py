@@ -63,9 +63,7 @@ async def test_a_turn_stores_all_its_parts_at_once(store: Store, owner: str) -> 
 async def test_every_field_of_a_run_comes_back(store: Store, owner: str) -> None:
     sampling = Sampling(temperature=0.5, stop=("a", NASTY), extra={"tools": [{"x": NASTY}], "n": 1.5})
     prompt = ({"role": "user", "content": NASTY}, {"role": "user", "content": [{"type": "text"}]})
-    turn = a_turn(
-        owner, None, run={"sampling": sampling, "prompt": prompt, "held": (owner,), "user_message_id": None}
-    )
+    turn = a_turn(owner, None, run={"sampling": sampling, "prompt": prompt, "held": (owner,), "user_message_id": None})
 
     run, _ = await store.begin_turn(owner, turn)
     run = await claimed(store, owner, run)
