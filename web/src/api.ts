@@ -24,6 +24,8 @@ export class ApiError extends Error {
 
   /** True when the same request may succeed by itself a little later. */
   get isPassing(): boolean {
+    // Somebody has stopped new answers; only they know for how long.
+    if (this.code === 'paused') return false;
     return this.status === 0 || this.status === 408 || this.status === 502 || this.status === 503 || this.status === 504;
   }
 }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { ApiError } from '../../src/api';
 import { amount, typed } from '../../src/lib/limits';
 import { byDayOf, byRail } from '../../src/lib/verdicts';
 
@@ -24,4 +25,9 @@ test('verdicts add up by day, with the quiet days between, and by rail, the most
   expect(days).toHaveLength(30);
   expect(days.slice(-3).map(({ day, all }) => [day, all])).toEqual([['2026-11-19', 3], ['2026-11-20', 0], ['2026-11-21', 3]]);
   expect(byRail(rows).map(({ rail, count }) => [rail, count])).toEqual([['pii', 14], ['secrets', 1]]);
+});
+
+test('a pause is told at once and not waited for in silence, as a full queue is', () => {
+  expect(new ApiError(503, 'paused', '').isPassing).toBe(false);
+  expect(new ApiError(503, 'overloaded', '').isPassing).toBe(true);
 });
