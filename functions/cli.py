@@ -112,11 +112,18 @@ def dev(host: str, port: int, data: Path | None, no_browser: bool, verbose: bool
 def _refuse_open_door(settings: Settings, host: str) -> None:
     if settings.auth == "local" and host not in LOOPBACK:
         raise click.UsageError(
-            f"--host {host} would open Parley to others without sign-in. Set PARLEY_AUTH=token and make a token with "
-            "`parley token NAME`, or stay on 127.0.0.1."
+            f"--host {host} would open Parley to others without sign-in. Set PARLEY_AUTH=token (`parley users invite "
+            "NAME` lets people in), or PARLEY_AUTH=oidc, or stay on 127.0.0.1."
         )
+
+
+async def _say_who_can_come_in(services: Services) -> None:
+    """A house with a closed door and no key to it says how to cut one."""
+    settings = services.settings
     if settings.auth == "token" and not settings.access_tokens:
-        raise click.UsageError("PARLEY_AUTH=token needs PARLEY_ACCESS_TOKENS; `parley token NAME` makes one.")
+        page = await services.accounts.list_users(limit=1)
+        if not page.data and not await services.accounts.list_invitations():
+            console.print("Nobody can sign in yet: `parley users invite NAME --role admin` makes a link.")
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -176,6 +183,7 @@ async def _serve(
         working(services),
         following(services, partial(console.print, markup=False, soft_wrap=True)),
     ):
+        await _say_who_can_come_in(services)
         config = uvicorn.Config(
             create_app(lambda: nullcontext(services), web),
             log_config=None,
@@ -229,8 +237,9 @@ def _checkup(data: Path | None) -> Iterator[tuple[str, bool, bool, str]]:
     )
     url = settings.store_url if "store_url" in settings.model_fields_set else "sqlite (in the data folder)"
     yield f"Store {url.split('?')[0]}", True, True, ""
-    sign_in = settings.auth == "local" or bool(settings.access_tokens)
-    yield f"Sign-in: {settings.auth}", sign_in, True, "Make an access token with `parley token NAME`."
+    has_issuer = bool(settings.oidc_issuer and settings.oidc_client_id)
+    advice = "Set PARLEY_OIDC_ISSUER and PARLEY_OIDC_CLIENT_ID (docs/architecture.md, Settings)."
+    yield f"Sign-in: {settings.auth}", settings.auth != "oidc" or has_issuer, True, advice
     has_modal = find_spec("modal") is not None
     yield "Modal client (deploys to serverless GPUs)", has_modal, False, "uv sync --extra modal, then `modal setup`."
     yield (

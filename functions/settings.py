@@ -156,8 +156,8 @@ class Settings(BaseSettings):
     # often which one errs
     semantic_cache_score: Annotated[float, Field(gt=0, le=1)] = 0.92
 
-    # Who may come in: "local" is one user on loopback; "token" asks for an access token
-    auth: str = "local"
+    # Who may come in: "local" is one user on loopback; "token" whom the house knows; "oidc" whom an issuer knows
+    auth: Literal["local", "token", "oidc"] = "local"
     admins: str = ""  # names, or e-mail addresses of an issuer, comma-separated: admins from the start
     # name=sha256 of the token in hex, comma-separated
     access_tokens: str = Field(default="", repr=False)

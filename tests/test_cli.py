@@ -22,15 +22,6 @@ def test_it_refuses_to_open_the_door_without_sign_in(tmp_path: Path) -> None:
     assert "PARLEY_AUTH=token" in refused.output
 
 
-def test_token_mode_without_a_token_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PARLEY_AUTH", "token")
-
-    refused = CliRunner().invoke(cli, ["dev", "--data", str(tmp_path)])
-
-    assert refused.exit_code == 2
-    assert "parley token NAME" in refused.output
-
-
 def test_a_token_is_shown_once_and_only_its_hash_is_for_the_server() -> None:
     made = CliRunner().invoke(cli, ["token", "ana"]).output
 
