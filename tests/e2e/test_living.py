@@ -24,15 +24,15 @@ async def page(chromium: str, house: House) -> AsyncIterator[Page]:
 
 
 @asynccontextmanager
-async def browser_page(chromium: str, url: str) -> AsyncIterator[Page]:
-    """A page that fails the test for a script error, a policy violation or a request to another host."""
+async def browser_page(chromium: str, url: str, also: str = "data:") -> AsyncIterator[Page]:
+    """A page that fails the test for a script error, a policy violation or a request to another host than `also`."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         opened = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB")
         faults: list[str] = []
         opened.on("pageerror", lambda error: faults.append(str(error)))
         opened.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
-        foreign: Callable[[str], bool] = lambda address: not address.startswith((url, "data:", "blob:"))  # noqa: E731
+        foreign: Callable[[str], bool] = lambda address: not address.startswith((url, also, "data:", "blob:"))  # noqa: E731
         opened.on("request", lambda request: faults.append(request.url) if foreign(request.url) else None)
         await opened.goto(url)
         yield opened
