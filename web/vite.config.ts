@@ -55,9 +55,30 @@ const shell: Plugin = {
 };
 const LANGUAGES = /\/(?:cpp|csharp|dockerfile|ini|kotlin|makefile|php|r|ruby|swift)-/;
 
+const MAY_SHIP = ['MIT', 'Apache-2.0', 'BSD-3-Clause', 'ISC'];
+
+/** Whose work is in the bundle, with the words that their licences ask to be passed on; the build fails for any other. */
+const licences: Plugin = {
+  name: 'licences',
+  generateBundle() {
+    const here = fileURLToPath(new URL('.', import.meta.url));
+    const { packages } = JSON.parse(readFileSync(join(here, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { version: string; license?: string; dev?: boolean }>;
+    };
+    const shipped = Object.entries(packages).filter(([path, { dev }]) => path && !dev && !path.endsWith('/commander')); // KaTeX's command line
+    const parts = shipped.map(([path, { version, license = '' }]) => {
+      if (!MAY_SHIP.includes(license)) throw new Error(`${path}: the licence ${license || '(none)'} is not among ${MAY_SHIP.join(', ')}`);
+      const file = readdirSync(join(here, path)).find((name) => /^licen[cs]e/i.test(name));
+      if (!file) throw new Error(`${path}: no licence text`);
+      return `${path.replace('node_modules/', '')} ${version} (${license})\n\n${readFileSync(join(here, path, file), 'utf8').trim()}\n`;
+    });
+    this.emitFile({ type: 'asset', fileName: 'licences.txt', source: parts.join(`\n${'-'.repeat(80)}\n\n`) });
+  },
+};
+
 export default defineConfig({
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
-  plugins: [woff2Only, shell, packed],
+  plugins: [woff2Only, shell, packed, licences],
   build: {
     target: 'es2022',
     // Keep light-dark() and friends as written: the fallback form would double the style sheet.
@@ -74,7 +95,7 @@ export default defineConfig({
   },
   server: {
     proxy: Object.fromEntries(
-      ['/chat', '/chats', '/runs', '/me', '/status', '/session', '/prewarm', '/usage', '/memories', '/templates', '/shares', '/shared', '/import', '/knowledge', '/collections', '/export'].map((path) => [
+      ['/chat', '/chats', '/runs', '/me', '/status', '/session', '/prewarm', '/usage', '/memories', '/templates', '/shares', '/shared', '/import', '/knowledge', '/collections', '/export', '/keys', '/sessions', '/sign-in', '/auth', '/join', '/admin', '/v1'].map((path) => [
         path,
         process.env.PARLEY_URL ?? 'http://127.0.0.1:8000',
       ]),

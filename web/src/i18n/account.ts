@@ -12,6 +12,7 @@ const en = {
   account: 'Account',
   density: 'Density',
   comfortable: 'Comfortable',
+  licences: 'Licences of what is in here',
   compact: 'Compact',
   roles: { admin: 'Admin', member: 'Member', viewer: 'Reader only' },
 
@@ -73,6 +74,7 @@ const zh: typeof en = {
   account: '账户',
   density: '密度',
   comfortable: '宽松',
+  licences: '所用软件的许可证',
   compact: '紧凑',
   roles: { admin: '管理员', member: '成员', viewer: '只读' },
 

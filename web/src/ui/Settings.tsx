@@ -84,7 +84,10 @@ function General() {
         <span>{words.speakAnswers}</span>
         <input type="checkbox" role="switch" checked={speak !== false} onChange={(event) => change({ speak: event.currentTarget.checked })} />
       </label>
-      <div class="links"><Opens name="help" label={words.shortcuts} /></div>
+      <div class="links">
+        <Opens name="help" label={words.shortcuts} />
+        <a class="text-button" href="/licences.txt" target="_blank" rel="noopener">{own.value.licences}</a>
+      </div>
     </section>
   );
 }
