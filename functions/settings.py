@@ -28,6 +28,7 @@ CHECKPOINT_TOKENS = 64
 LEASE_SECONDS = 15.0
 READER_POLL_SECONDS = 0.5
 NODE_QUEUE = 64  # requests that wait for a place at a node, beyond those it works on
+WAITING_RUNS = 1000  # of one process, while every node's queue is full
 NODE_HEARTBEAT_SECONDS = 10.0
 NODE_EXPIRES_SECONDS = 35.0  # three heartbeats may be lost
 RUN_SECONDS = 15 * 60.0

@@ -6,6 +6,7 @@ A run that was taken over goes through the same, from what its log holds. `closi
 """
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from typing import Any, assert_never
@@ -28,16 +29,17 @@ from functions.chat.rails import Rails, tell
 from functions.chat.runs import RunLog, Runs
 from functions.chat.semantic_cache import SemanticCache
 from functions.chat.sources import Finder
-from functions.errors import Fenced, NotFound, ParleyError, UpstreamError
+from functions.errors import Fenced, NotFound, Overloaded, ParleyError, UpstreamError
 from functions.guardrails.windows import OutgoingRails
 from functions.inference.gateway import End, Gateway, Token, Waiting
 from functions.ports import ChatStore
-from functions.settings import RUN_SECONDS
+from functions.settings import RUN_SECONDS, WAITING_RUNS
 from functions.telemetry import log, log_fault
 
 MAX_CLAIMS = 5  # a run that has killed this many workers is given up
 CONTINUATIONS = 2  # of an answer whose node died in the middle
 BROKEN_OFF = ("model_error", "model_timeout")
+FULL_SECONDS = 1.0, 10.0  # between two questions whether there is room again: the first pause, and the longest
 
 
 class Answering:
@@ -60,6 +62,7 @@ class Answering:
         self._store, self._runs, self._gateway, self._prompts = store, runs, gateway, prompts
         self._quotas, self._books, self._follow_ups = quotas, books, follow_ups
         self._cache, self._finder, self._figures = cache, finder, figures
+        self._waiting = 0  # runs before full queues
 
     async def answer(self, run_log: RunLog, rails: Rails) -> None:
         """Make the answer and end the run, once. A stop keeps what there is; a fault keeps it too and says so;
@@ -177,7 +180,7 @@ class Answering:
         gate = progress.gate
         async with gate.watching() if gate is not None else nullcontext():
             with tracing.span("gateway", kind="client"):
-                end = await self._read(run_log, rails, prompt.messages, prefix, progress)
+                end = await self._read_when_there_is_room(run_log, rails, prompt.messages, prefix, progress)
             calls = self._checked_calls(run_log, end, progress) if end is not None and not rails.blocked else ()
             if gate is not None and not await gate.finish(list(strings_in(calls))):
                 return
@@ -207,6 +210,40 @@ class Answering:
         progress.finish_reason = "content_filter"
         if not run_log.written().endswith(refusal):
             run_log.add_text(("\n\n" if run_log.written() else "") + refusal, 0)
+
+    async def _read_when_there_is_room(
+        self,
+        run_log: RunLog,
+        rails: OutgoingRails,
+        prompt: Sequence[dict[str, Any]],
+        prefix: str,
+        progress: Progress,
+    ) -> End | None:
+        """What the node says. When every queue is full, whoever keeps a chat waits: the question is stored, and a
+        client would only send it again. Without a chat the client hears of it at once, and tries again by itself."""
+        first_s, longest_s = FULL_SECONDS
+        pause_s = first_s
+        while True:
+            try:
+                return await self._read(run_log, rails, prompt, prefix, progress)
+            except Overloaded:
+                now_ms = self._runs.clock()
+                left_s = RUN_SECONDS - (now_ms - progress.accepted_ms) / 1000
+                if progress.is_flowing or run_log.run.chat_id is None or left_s <= pause_s:
+                    raise
+                if self._waiting >= WAITING_RUNS:
+                    raise
+                run_log.add(StatusChanged(phase="queued", elapsed_ms=now_ms - progress.accepted_ms))
+                await self._wait(pause_s * random.uniform(0.5, 1.0))  # so that waiters do not come back all at once
+                progress.wake_ms += self._runs.clock() - now_ms
+                pause_s = min(2 * pause_s, longest_s)
+
+    async def _wait(self, pause_s: float) -> None:
+        self._waiting += 1
+        try:
+            await asyncio.sleep(pause_s)
+        finally:
+            self._waiting -= 1
 
     async def _read(
         self,
