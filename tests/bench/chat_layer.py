@@ -1,6 +1,7 @@
 """What does Parley add to the model behind it? One command, against a simulated engine, next to what everybody writes.
 
     python -m tests.bench.chat_layer [--streams 1,32,64] [--rounds 5] [--tokens 150] [--tps 50] [--json FILE]
+                                     [--against FOLDER]
 
 Four ways to the same engine, in alternating rounds of one run, so that a noisy machine disturbs all of them alike:
 
@@ -8,6 +9,7 @@ Four ways to the same engine, in alternating rounds of one run, so that a noisy 
     naive       FastAPI + httpx, line by line (tests/bench/naive.py): no guardrails, no history, nothing kept
     native      Parley's own API: guardrails and run log on, a chat with three turns of history in the store
     compatible  Parley's OpenAI API, with the same history in the request
+    before      with --against: the native API of another checkout (`git worktree add FOLDER COMMIT`)
 
 What is printed:
 
@@ -34,7 +36,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ import uvloop
 from functions.chat.messages import new_id
 from functions.settings import NODE_QUEUE
 from tests.bench.load import Address, Broken, Reply, check_compatible, check_native, fire, post
-from tests.bench.processes import Process, cores, serving
+from tests.bench.processes import ROOT, Process, cores, serving
 from tests.bench.upstream import MODEL, Plan, Upstream, answer
 
 PREFILL_SECONDS = 0.02
@@ -214,6 +216,7 @@ class Options:
     tokens: int = 150
     tps: float = 50.0
     store: str = "sqlite"
+    against: Path | None = None
 
 
 async def measure(options: Options) -> list[Way]:
@@ -243,6 +246,11 @@ async def measure(options: Options) -> list[Way]:
             await _native(parley, most),
             _compatible("compatible", parley.address, parley),
         ]
+        if options.against:
+            (theirs := folder / "before").mkdir()
+            environment |= {"PARLEY_STORE_URL": f"sqlite:///{theirs / 'parley.db'}", "PARLEY_DATA": str(theirs)}
+            before = await _start(stack, "parley", environment, server_core, options.against)
+            ways.append(replace(await _native(before, most), name="before"))
         for streams in options.streams:
             for way in ways:  # code paths, connections and caches
                 await _round(upstream, way, streams, Plan(tokens=20, tps=200))
@@ -271,9 +279,11 @@ def _turned(ways: Sequence[Way], n: int) -> Sequence[Way]:
     return [*ways[n:], *ways[:n]]
 
 
-async def _start(stack: AsyncExitStack, what: str, environment: dict[str, str], core: set[int]) -> Process:
+async def _start(
+    stack: AsyncExitStack, what: str, environment: dict[str, str], core: set[int], root: Path = ROOT
+) -> Process:
     """In a thread: the server asks the engine, which is in this loop, what it serves before it is up."""
-    server = serving(what, environment, core)
+    server = serving(what, environment, core, root=root)
     process = await asyncio.to_thread(server.__enter__)
     stack.push_async_exit(lambda *exc: asyncio.to_thread(server.__exit__, *exc))
     return process
@@ -379,6 +389,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=150)
     parser.add_argument("--tps", type=float, default=50.0, help="tokens per second of each stream")
     parser.add_argument("--store", default="sqlite", help="sqlite, or a dynamodb:// URL (its tables are created)")
+    parser.add_argument("--against", type=Path, help="another checkout, measured in the same rounds (on SQLite)")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     asked = parser.parse_args(arguments)
     streams = tuple(sorted({int(n) for n in asked.streams.split(",")}))
@@ -386,7 +397,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--streams: from 1 to {NODE_QUEUE}, the requests that one node takes at a time")
     if asked.tokens < 2 or asked.rounds < 1 or asked.tps <= 0:
         parser.error("--tokens must be 2 or more, --rounds 1 or more, --tps above 0")
-    options = Options(streams, asked.rounds, asked.tokens, asked.tps, asked.store)
+    options = Options(streams, asked.rounds, asked.tokens, asked.tps, asked.store, asked.against)
     began = time.perf_counter()
     ways = uvloop.run(measure(options))
     rows = figures(ways, options)

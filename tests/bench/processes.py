@@ -47,15 +47,16 @@ def _resident_kb(pid: int) -> int:
 
 @contextmanager
 def serving(
-    what: str, environment: Mapping[str, str], core: set[int], command: Sequence[str] = ()
+    what: str, environment: Mapping[str, str], core: set[int], command: Sequence[str] = (), root: Path = ROOT
 ) -> Iterator[Process]:
-    """`tests.bench.serve WHAT` on this core, until the block ends. `command` is put before the interpreter."""
+    """`tests.bench.serve WHAT` on this core, until the block ends. `command` is put before the interpreter; `root` is
+    the checkout that is served."""
     own = os.sched_getaffinity(0)
     os.sched_setaffinity(0, core)  # inherited, also by the threads it will start
     try:
         process = subprocess.Popen(
             [*command, sys.executable, "-m", "tests.bench.serve", what],
-            cwd=ROOT,
+            cwd=root,
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
