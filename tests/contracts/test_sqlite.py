@@ -112,8 +112,9 @@ def write_as_release_one(db: sqlite3.Connection, owner: str, chat: Chat, turn: N
         db.execute(f"INSERT INTO {into} VALUES ({', '.join('?' * len(row))})", row)
 
 
-async def test_a_file_of_the_first_schema_is_brought_forward_with_all_it_holds(
-    tmp_path: Path, owner: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
+async def test_a_file_of_each_schema_is_brought_forward_with_all_it_holds(
+    version: int, tmp_path: Path, owner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, chat = tmp_path / "parley.db", a_chat(title="of the first release")
     turn = a_turn(owner, chat.id)
@@ -126,6 +127,11 @@ async def test_a_file_of_the_first_schema_is_brought_forward_with_all_it_holds(
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
         assert tables.isdisjoint({"nodes", "sightings", "wakes", "uses"})
+        db.close()
+        with monkeypatch.context() as released:  # and has been opened by a later one since
+            released.setattr("functions.adapters.sqlite_schema.MIGRATIONS", MIGRATIONS[:version])
+            db = open_file(path)
+        assert db.execute("PRAGMA user_version").fetchone() == (version,)
         db.close()
 
     await asyncio.to_thread(release_one)

@@ -4,6 +4,7 @@
  * Status 0 means that no answer came at all (offline, refused, cut): the caller may try the same thing again.
  */
 
+import { traceparent } from './lib/ids';
 import { readEvents, type SseEvent } from './sse';
 import type { Chat, ChatDetail, Feedback, Opinion, Page, Passage, Prewarmed, Problem, Profile, ServerStatus, UsageReport } from './wire';
 
@@ -125,7 +126,7 @@ async function stream(
   try {
     const response = await request(method, path, body, {
       signal: AbortSignal.any([signal, silence.signal]),
-      headers: { ...headers, Accept: 'text/event-stream' },
+      headers: { ...headers, traceparent: traceparent(), Accept: 'text/event-stream' },
     });
     heard();
     if (response.status === 204 || response.body === null) {
