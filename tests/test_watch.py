@@ -15,7 +15,9 @@ INFRA = ROOT / "infra"
 RUNBOOK = (ROOT / "docs" / "operations.md").read_text()
 NAME = re.compile(r"parley_[a-z_]+")
 SELECTED = re.compile(r"(parley_[a-z_]+)\{([^}]*)\}")
-ALARMS: dict[str, Any] = json.loads((INFRA / "alarms.json").read_text())["Resources"]
+WATCH: dict[str, Any] = yaml.safe_load((INFRA / "watch.yaml").read_text())["Resources"]
+ALARMS = {name: each for name, each in WATCH.items() if each["Type"] == "AWS::CloudWatch::Alarm"}
+CLOUDWATCH: str = WATCH["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
 RULES = [
     rule for group in yaml.safe_load((INFRA / "prometheus.rules.yml").read_text())["groups"] for rule in group["rules"]
 ]
@@ -35,7 +37,7 @@ def may_say(metric: str, label: str, value: str) -> bool:
     return allowed is WORDS or allowed is ROUTES or all(one in allowed for one in value.split("|"))
 
 
-@pytest.mark.parametrize("file", ["alarms.json", "dashboard.json", "grafana.json", "prometheus.rules.yml"])
+@pytest.mark.parametrize("file", ["watch.yaml", "grafana.json", "prometheus.rules.yml"])
 def test_what_is_watched_is_counted(file: str) -> None:
     text = (INFRA / file).read_text()
     names = {metric_of(name) for name in NAME.findall(text)}
@@ -54,11 +56,10 @@ def test_the_runbook_speaks_only_of_metrics_that_there_are() -> None:
 
 
 def test_every_metric_is_drawn_on_both_dashboards() -> None:
-    cloudwatch = (INFRA / "dashboard.json").read_text()
     grafana = {metric_of(name) for name in NAME.findall((INFRA / "grafana.json").read_text())}
     for name, metric in METRICS.items():
         assert name in grafana, name
-        assert metric.kind == "gauge" or name in cloudwatch or "cache_looks" in name, name
+        assert metric.kind == "gauge" or name in CLOUDWATCH or "cache_looks" in name, name
 
 
 def test_labels_that_alerts_and_panels_choose_by_are_those_of_the_table() -> None:
@@ -73,6 +74,21 @@ def test_labels_that_alerts_and_panels_choose_by_are_those_of_the_table() -> Non
         of = {label for name in NAME.findall(query) for label in METRICS[metric_of(name)].labels} | {"le"}
         for by in re.findall(r"by \(([^)]*)\)", query):
             assert {label.strip() for label in by.split(",")} <= of, query
+
+
+def test_the_dashboard_is_one_and_watches_functions_and_queues_that_there_are() -> None:
+    widgets = json.loads(CLOUDWATCH)["widgets"]
+    places = [(each["x"], each["y"]) for each in widgets]
+    assert len(set(places)) == len(widgets) >= 10
+    template = (INFRA / "template.yaml").read_text()
+    named = set(re.findall(r"\$\{Stack\}(-[a-z.-]+)\"", (INFRA / "watch.yaml").read_text()))
+    assert {"-runs.fifo", "-later-dead", "-worker"} <= named
+    for name in named:
+        assert f"${{AWS::StackName}}{name}" in template
+
+
+def test_there_are_not_more_alarms_than_are_free() -> None:
+    assert len(ALARMS) <= 10
 
 
 def test_cloudwatch_alarms_ask_for_dimensions_that_are_written() -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from aws_lambda_powertools.utilities import parameters
 
+from functions import metering
 from functions.inference.nodes import Node, nodes_from
 from functions.inference.pricing import usd_per_second
 from functions.services import Services, open_services
@@ -65,7 +66,11 @@ class Warm:
         if self._services is None:
             settings = settings_here()
             self._services = await self._stack.enter_async_context(open_services(settings, nodes_of(settings)))
-        return await work(self._services)
+        try:
+            return await work(self._services)
+        finally:  # what is not written when a call returns may never be: nobody says when the next one comes
+            await self._services.figures.flush()
+            metering.flush()
 
     def close(self) -> None:
         """Give back all that is held; the next call opens anew."""

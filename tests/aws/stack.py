@@ -7,6 +7,7 @@ that gets the environment that the deployed function has.
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -70,6 +71,7 @@ def built(folder: Path) -> Path:
     text = text.replace(', "receipt": {"S": [{"exists": false}]}', "")
     path = folder / "template.yaml"
     path.write_text(text)
+    shutil.copy(TEMPLATE.with_name("watch.yaml"), folder)
     return path
 
 

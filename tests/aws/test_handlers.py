@@ -61,6 +61,20 @@ def heard(sqs: Any, queue: str) -> list[tuple[str, dict[str, Any]]]:
     return [(each["Attributes"].get("MessageGroupId", ""), json.loads(each["Body"])) for each in messages]
 
 
+def counted(log: str) -> dict[str, tuple[str, dict[str, str], list[float]]]:
+    """By metric what CloudWatch reads out of a log: namespace, labels, values."""
+    found = {}
+    for line in log.splitlines():
+        if '"_aws"' not in line:
+            continue
+        written = json.loads(line)
+        for directive in written["_aws"]["CloudWatchMetrics"]:
+            labels = {name: written[name] for names in directive["Dimensions"] for name in names}
+            for metric in directive["Metrics"]:
+                found[metric["Name"]] = (directive["Namespace"], labels, written[metric["Name"]])
+    return found
+
+
 def test_a_job_that_is_free_rings_and_one_that_cannot_be_read_comes_again(
     queues: tuple[str, Any, dict[str, str]], tmp_path: Path
 ) -> None:
@@ -107,11 +121,15 @@ async def test_the_schedule_folds_what_waits_for_the_night(
             await services.store.delay_job(queued, at_ms=0, lane="night", attempts=0)
             assert await sweep(services, within_s=10) == 0
         node: dict[str, Any] = SERVERLESS | {"url": engine.url, "context_tokens": SMALL_READER.context_tokens}
-        with running("clock", tmp_path, PARLEY_STORE_URL=store_url, PARLEY_NODES=json.dumps([node])) as function:
+        environment = {"PARLEY_STORE_URL": store_url, "PARLEY_NODES": json.dumps([node])}
+        environment |= {"PARLEY_METRICS": "emf", "PARLEY_METRICS_NAMESPACE": "Parley/test"}
+        with running("clock", tmp_path, **environment) as function:
             event = (EVENTS / "scheduler.json").read_bytes()
             said = [await asyncio.to_thread(sent, function, event) for _ in range(2)]
+            written = counted(function.log())  # while the function is there to be called again: not by its end
 
         assert said == [{"jobs": 1}, {"jobs": 0}]
+        assert written["parley_jobs_total"] == ("Parley/test", {"end": "done"}, [1.0])
         store = await open_store(store_url)
         stored = await store.list_summaries("local", chat_id, version=version)
         await store.close()
