@@ -72,8 +72,9 @@ function useSentences(): readonly Said[] {
       }
       if (!reader || settings.value.speak === false) return;
       const last = running === null ? ended.value : null;
-      // A verdict that came late: what is left of it is not read.
-      if (running === null && (last?.messageId !== id || last.how === 'withdrawn')) return;
+      // A verdict that came late: what is left of it is not read, and what was read is gone as well.
+      if (last?.messageId === id && last.how === 'withdrawn') return setRead([]);
+      if (running === null && last?.messageId !== id) return;
       const fresh = reader.next(running === null ? (messages.peek()[id!]?.content ?? '') : text, running === null);
       if (fresh.length > 0) setRead((before) => [...before, ...fresh.map((one) => ({ n: ++count, text: one }))].slice(-MOST_SENTENCES));
     });

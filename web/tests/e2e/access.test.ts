@@ -143,7 +143,7 @@ test.describe('on a phone, in Chinese', () => {
 test('the conversation is no live region; one status says what happens', async ({ page, parley }) => {
   await parley.open();
   await parley.say('A slow story');
-  const status = page.locator('.sr-only[role=status]');
+  const status = page.locator('.sr-only[role=status][aria-atomic]');
   await expect(status).toHaveText('Parley is writing an answer.');
   await expect(page.locator('.turn.assistant')).toHaveAttribute('aria-busy', 'true');
   expect(await page.locator('.thread [aria-live], .thread [role=log], .thread [role=status]').count()).toBe(0);

@@ -134,7 +134,7 @@ test('an answer that is withdrawn leaves not a word of itself', async ({ page, p
   await expect(note).toContainText('The answer was withdrawn');
   await expect(note).toContainText('This did not pass the safety check.');
   expect(await left()).not.toContain('upon a time');
-  await expect(page.locator('.sr-only[role="status"]')).toHaveText('The answer was withdrawn. This did not pass the safety check.');
+  await expect(page.locator('.sr-only[role="status"][aria-atomic]')).toHaveText('The answer was withdrawn. This did not pass the safety check.');
   await expect(parley.answer.getByRole('button', { name: 'Copy' })).toHaveCount(0);
 
   await page.reload();

@@ -11,7 +11,7 @@ async function choose(page: Page, name: RegExp): Promise<void> {
 
 /** Every sentence the status region says from now on. */
 async function listen(page: Page): Promise<() => Promise<string[]>> {
-  await page.locator('.sr-only[role=status]').evaluate((node) => {
+  await page.locator('.sr-only[role=status][aria-atomic]').evaluate((node) => {
     const said: string[] = [];
     Object.assign(window, { said });
     new MutationObserver(() => said.push(node.textContent ?? '')).observe(node, { childList: true, characterData: true, subtree: true });

@@ -138,6 +138,7 @@ test('a newer version is offered, and comes when the reader says so', async ({ p
   await expect(page.locator('.strip')).toHaveCount(0);
   const script = await readFile(join(dist, 'sw.js'), 'utf8');
   await writeFile(join(dist, 'sw.js'), script.replace(/"version":"\w+"/, '"version":"newer"'));
+  await rm(join(dist, 'sw.js.br')); // what it was, packed
   await page.evaluate(async () => void (await (await navigator.serviceWorker.ready).update()));
   await page.locator('#composer').fill('A draft');
   await page.getByRole('button', { name: 'Reload' }).click();
