@@ -2,11 +2,14 @@
 
     uvicorn --factory functions.aws:app
 
-No worker runs beside it: Lambda freezes the process between requests, so background work goes by queue. A run whose
-reader has left goes on to its end, because the adapter reads the answer out.
+Guards are made ready beside the first requests: whoever reads need not wait for them, and a first message does not
+wait longer. No worker runs beside it: Lambda freezes the process between requests, so background work goes by queue. A
+run whose reader has left goes on to its end, because the adapter reads the answer out.
 """
 
-from contextlib import AbstractAsyncContextManager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aws_lambda_powertools import Logger
 from fastapi import FastAPI
@@ -21,7 +24,13 @@ logger = Logger(service="parley")  # the one that telemetry writes to
 def app() -> FastAPI:
     settings = settings_here()
 
-    def opened() -> AbstractAsyncContextManager[Services]:
-        return open_services(settings, nodes_of(settings))
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Services]:
+        async with open_services(settings, nodes_of(settings), guards_later=True) as services:
+            preparing = asyncio.create_task(asyncio.to_thread(services.turns.rails.ready), name="guards")
+            try:
+                yield services
+            finally:
+                await preparing
 
     return create_app(opened)

@@ -152,10 +152,14 @@ async def _shared_cache(url: str, house: str, secret_key: bytes) -> tuple[Shared
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, nodes: list[Node]) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, nodes: list[Node], *, guards_later: bool = False
+) -> AsyncIterator[Services]:
+    """`guards_later`: a second of processor time is spent when a text is checked first, not now (`Rails.ready`)."""
     await asyncio.to_thread(_begin_telemetry, settings)  # it imports what is chosen
     secret_key = settings.secret_key.encode() or secrets.token_bytes(32)
-    guards = await asyncio.to_thread(lambda: Guards.of(load_policy(settings.policy), key=secret_key))
+    guards_of = Guards.later if guards_later else Guards.of
+    guards = await asyncio.to_thread(lambda: guards_of(load_policy(settings.policy), key=secret_key))
     if settings.semantic_cache != "off":  # a look has little time, and the first would import numpy
         await asyncio.to_thread(import_module, "functions.adapters.nearest")
     store = await open_hot_store(settings, secret_key)

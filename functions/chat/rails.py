@@ -16,7 +16,13 @@ from functions.chat.messages import Verdict
 from functions.chat.moderator import Moderator
 from functions.guardrails.policy import Language, Policy
 from functions.guardrails.stream import JsonResult, OutputFilter, check_json
-from functions.guardrails.validators import InputGuard, InputResult, build_input_guard, build_window_guard
+from functions.guardrails.validators import (
+    InputGuard,
+    InputResult,
+    LateGuard,
+    build_input_guard,
+    build_window_guard,
+)
 from functions.guardrails.windows import OutgoingRails
 from functions.inference.gateway import Gateway
 from functions.telemetry import count, log
@@ -39,6 +45,19 @@ class Guards:
     def of(cls, policy: Policy, *, key: bytes) -> "Guards":
         """Slow the first time: it imports guardrails-ai. Raises PolicyError."""
         return cls(policy, build_input_guard(policy, key=key), build_window_guard(policy, key=key))
+
+    @classmethod
+    def later(cls, policy: Policy, *, key: bytes) -> "Guards":
+        """The same, built when it is asked first, or made `ready`. The operator's own rails are loaded at once, because
+        a mistake in them must be told at the start. Raises PolicyError."""
+        if policy.custom:
+            return cls.of(policy, key=key)
+        return cls(policy, LateGuard(lambda: build_input_guard(policy, key=key)), None)
+
+    def ready(self) -> None:
+        """Slow, once; nothing where it is."""
+        if isinstance(self.input, LateGuard):
+            self.input.ready()
 
 
 @dataclass(slots=True)
@@ -114,7 +133,7 @@ class Rails:
         return await asyncio.to_thread(lambda: [self._guards.input.check(text) for text in texts])
 
     async def _check(self, text: str) -> InputResult:
-        if len(text) < GUARD_IN_THREAD_CHARS:
+        if len(text) < GUARD_IN_THREAD_CHARS and self._guards.input.is_ready:
             return self._guards.input.check(text)
         return await asyncio.to_thread(self._guards.input.check, text)
 
@@ -125,6 +144,10 @@ class Rails:
     def check_calls(self, calls: list[dict[str, Any]]) -> JsonResult:
         """The output rails on tool calls."""
         return check_json(self.policy, calls, hidden=self._hidden, key=self._key)
+
+    def ready(self) -> None:
+        """Slow, once, where the guards were to be built later; from a thread."""
+        self._guards.ready()
 
     def outgoing(self, prior: str, language: Language) -> OutgoingRails:
         """The output rails of an answer that goes on after `prior`."""

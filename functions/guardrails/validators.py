@@ -58,6 +58,11 @@ class InputGuard:
         self._idle = deque([build()])
         self._validators = validators
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a check takes about a millisecond."""
+        return True
+
     def check(self, text: str) -> InputResult:
         if not text:
             return InputResult(text, False, ())
@@ -84,6 +89,27 @@ class InputGuard:
         finally:
             guard.history.clear()  # it would keep the text, and everything else of the call
             self._idle.append(guard)
+
+
+class LateGuard(InputGuard):
+    """One that is built when it is asked first, or by `ready`: for processes that start often and check seldom."""
+
+    def __init__(self, make: Callable[[], InputGuard]) -> None:  # nothing of the base's: it has none of its own
+        self._make, self._turn = make, threading.Lock()
+        self._made: InputGuard | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        return self._made is not None
+
+    def ready(self) -> InputGuard:
+        """From any thread; whoever comes while it is built waits."""
+        with self._turn:
+            self._made = self._made or self._make()
+            return self._made
+
+    def check(self, text: str) -> InputResult:
+        return (self._made or self.ready()).check(text)
 
 
 def _result(text: str, finds: Finds, *, refused: bool = False) -> InputResult:

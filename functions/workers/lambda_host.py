@@ -65,7 +65,8 @@ class Warm:
     async def _run(self, work: Callable[[Services], Awaitable[T]]) -> T:
         if self._services is None:
             settings = settings_here()
-            self._services = await self._stack.enter_async_context(open_services(settings, nodes_of(settings)))
+            opening = open_services(settings, nodes_of(settings), guards_later=True)  # most jobs check no input
+            self._services = await self._stack.enter_async_context(opening)
         try:
             return await work(self._services)
         finally:  # what is not written when a call returns may never be: nobody says when the next one comes

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import uuid
@@ -147,3 +148,24 @@ def test_a_cold_start_imports_what_the_function_uses(name: str) -> None:
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+def test_a_clock_that_finds_nothing_to_do_has_not_loaded_what_checks_texts(tmp_path: Path) -> None:
+    program = """
+import sys
+from functions.workers import schedule
+from functions.workers.embedded import sweep
+schedule.warm.run(lambda services: sweep(services, within_s=1))
+print([name for name in ("guardrails", "langchain_core", "numpy") if name in sys.modules])
+schedule.warm.run(lambda services: services.turns.rails.check("a text"))
+print("guardrails" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env=os.environ | {"PARLEY_STORE_URL": f"sqlite:///{tmp_path}/parley.db"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines()[-2:] == ["[]", "True"]

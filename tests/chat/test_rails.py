@@ -3,13 +3,15 @@
 import asyncio
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from functions.chat.rails import Guards, Known, Rails
+from functions.guardrails.document import PolicyError
 from functions.guardrails.policy import load_policy
-from functions.guardrails.validators import InputResult
+from functions.guardrails.validators import InputGuard, InputResult, LateGuard, build_input_guard
 from functions.inference.gateway import Gateway
 from tests.house import open_house
 from tests.simulated import Scenario
@@ -54,6 +56,32 @@ async def test_what_is_known_is_what_the_rails_would_say(guards: Guards, asked: 
 
     assert len(asked) == 1
     assert again == first == guards.input.check(text)
+
+
+@pytest.mark.parametrize("text", [CARD, PLAIN, SHADY, ""])
+async def test_guards_that_are_built_later_say_the_same_and_are_built_once(guards: Guards, text: str) -> None:
+    built = []
+
+    def build() -> InputGuard:
+        built.append(1)
+        return build_input_guard(guards.policy, key=b"k")
+
+    late = replace(Guards.later(guards.policy, key=b"k"), input=LateGuard(build))
+    assert not late.input.is_ready
+    rails = rails_of(late)
+
+    results = await asyncio.gather(*(rails.check(text) for _ in range(4)))
+
+    assert results == [await rails_of(guards).check(text)] * 4
+    assert (len(built), late.input.is_ready) == (1, True)
+
+
+def test_a_mistake_in_a_rail_of_the_operators_own_is_told_at_the_start_all_the_same(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[custom.mine]\nuse = "no_such_module_anywhere:Rail"\ninput = "block"\n')
+
+    with pytest.raises(PolicyError):
+        Guards.later(load_policy(policy), key=b"k")
 
 
 async def test_another_owner_or_another_policy_asks_anew(guards: Guards, asked: list[str], tmp_path: Path) -> None:
