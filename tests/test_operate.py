@@ -305,7 +305,7 @@ def test_status_signs_in_with_the_token(tmp_path: Path) -> None:
     assert list(opened) == []
 
     assert (refused.exit_code, told.exit_code) == (1, 0)
-    assert "Sign in with an access token" in refused.output
+    assert "Sign in, or send an API key" in refused.output
 
 
 def test_nobody_at_home_is_a_sentence_and_not_a_trace() -> None:

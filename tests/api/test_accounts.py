@@ -36,7 +36,7 @@ async def test_a_browser_keeps_a_session_and_not_the_token_and_sign_out_ends_it_
         plain = cookie.lower()
 
         assert "httponly" in plain
-        assert "samesite=lax" in plain
+        assert "samesite=strict" in plain
         assert "path=/" in plain
         assert "secure" not in plain  # this is http on loopback
         assert len(secret) >= 43
