@@ -188,7 +188,8 @@ export async function loadThread(id: string): Promise<void> {
   } catch (error) {
     const isAway = error instanceof ApiError && error.status === 0;
     if (isAway && threadOf(id)?.state !== 'ready' && (await showKept(id))) return;
-    const missing = error instanceof ApiError && error.status === 404;
+    // An address that no chat can have is refused as bad input: to its reader it is just as missing.
+    const missing = error instanceof ApiError && (error.status === 404 || error.status === 400);
     if (missing && draftOf(id).text !== '') {
       // The chat was made here and never reached the server; its text is still ours.
       dispatch({ type: 'thread-new', id });
@@ -236,8 +237,8 @@ export function send(text: string, parentId?: string | null): void {
     isTemporary.value = false;
     dispatch({ type: 'thread-new', id: chatId });
     dispatch({ type: 'opened', id: chatId });
-    // The address changes without a new entry for the empty page before it.
-    history.replaceState(null, '', `#/c/${chatId}`);
+    // An entry of its own: one step back from a first chat is the empty page, not whatever was before Parley.
+    history.pushState(null, '', `#/c/${chatId}`);
     dropDraft(null);
   }
   const thread = threadOf(chatId);

@@ -54,7 +54,7 @@ const en = {
   since2: (time: string) => `for ${time}`,
   wakesIn: (time: string) => `wakes in about ${time}`,
 
-  verdictsIntro: (n: string) => `The guardrails stepped in ${n} times in the last 30 days. Neither texts nor users are counted.`,
+  verdictsIntro: (n: string) => `The guardrails stepped in ${n === '1' ? 'once' : `${n} times`} in the last 30 days. Neither texts nor users are counted.`,
   verdictsNone: 'The guardrails have not stepped in during the last 30 days.',
   byRail: 'By check',
   rail: 'Check',

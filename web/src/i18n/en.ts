@@ -168,6 +168,7 @@ export const en = {
   stoppedNote: 'Stopped',
   cutNote: 'The answer reached its length limit.',
   failedNote: 'The answer stopped halfway',
+  failedAtOnceNote: 'No answer came',
   noAnswer: 'This message has no answer yet.',
 
   // Status region
@@ -227,6 +228,7 @@ export const en = {
   modelWarmingLate: 'Waking up, ready any moment',
   modelAtOnce: 'Ready, answers at once',
   modelBusy: (n: number) => `Ready, ${n} waiting`,
+  modelQueue: (n: number) => `${n} waiting`,
   modelSince: (time: string) => `awake for ${time}`,
   modelPrice: (sum: string) => `${sum} an hour awake`,
   modelPriceEach: (sum: string) => `${sum} an hour each awake`,
@@ -270,6 +272,8 @@ export const en = {
   errorLimit: 'That was a bit fast. Please wait a moment.',
   errorLarge: 'This message is too large.',
   errorServer: 'The server could not answer. Please try again.',
+  /** By code, where the server's own sentence is not the reader's language: it speaks English. */
+  problems: {} as Readonly<Record<string, string>>,
   errorCode: (code: string) => `Code: ${code}`,
   retryIn: (seconds: number) => `Try again in ${seconds} s`,
 

@@ -37,6 +37,6 @@ function factsOf(one: ModelInfo): string {
     one.usd_per_hour > 0 ? t.value.modelPrice(money(one.usd_per_hour)) : w.ownHardware,
     one.since_ms !== null && w.since2(duration(one.since_ms, locale.value)),
     one.state !== 'warm' && one.eta_p50_ms !== null && w.wakesIn(atMost(one.eta_p50_ms, locale.value)),
-    one.queued > 0 && t.value.modelBusy(one.queued),
+    one.queued > 0 && t.value.modelQueue(one.queued),
   ].filter(Boolean).join(' · ');
 }

@@ -86,7 +86,7 @@ function Rails({ data }: { data: readonly VerdictDay[] }) {
   return (
     <section>
       <h3>{w.byRail}</h3>
-      <table class="tabular">
+      <table class="tabular words">
         <caption class="sr-only">{w.byRail}</caption>
         <thead><tr><th scope="col">{w.rail}</th><th scope="col">{w.stage}</th><th scope="col">{w.action}</th><th scope="col">{w.times}</th></tr></thead>
         <tbody>

@@ -14,6 +14,9 @@ import { Loaded, Refusal, Sure, useChange, useLoaded } from './Loaded';
 
 type Made = ApiKey & { key: string };
 
+/** Who may chat may read: that is said once. */
+const scopesOf = ({ scopes }: ApiKey): Scope[] => scopes.filter((scope) => scope !== 'read' || !scopes.includes('chat'));
+
 export function ApiKeys() {
   const keys = useLoaded(accounts.keys);
   const [made, setMade] = useState<Made | null>(null);
@@ -47,7 +50,7 @@ export function ApiKeys() {
                 <li key={key.id}>
                   <div class="row-text">
                     <p class="row-name" dir="auto">{key.name}</p>
-                    <p class="quiet small"><code>{key.hint}</code> · {key.scopes.map((scope) => w.scopes[scope]).join(', ')}{key.origins.length > 0 && ` · ${key.origins.join(', ')}`}</p>
+                    <p class="quiet small"><code>{key.hint}</code> · {scopesOf(key).map((scope) => w.scopes[scope]).join(', ')}{key.origins.length > 0 && ` · ${key.origins.join(', ')}`}</p>
                     <p class="quiet small">{key.last_used_at ? w.lastUsed(dayOf(key.last_used_at, locale.value)) : w.neverUsed} · {key.expires_at ? w.endsOn(dayOf(key.expires_at, locale.value)) : w.endsNever}</p>
                   </div>
                   <Sure label={w.revoke} name={w.revokeOne(key.name)} question={w.revokeSure} yes={w.revoke} isBusy={isBusy} run={() => void revoke(key.id)} />

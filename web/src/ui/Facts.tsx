@@ -63,7 +63,8 @@ export function Facts({ message, name }: { message: Message; name: string }) {
   const price = !isPaid ? null : cost.is_estimate ? words.factAbout(money(cost.cost_usd)) : money(cost.cost_usd);
   const short = join([name, words.factTokens(count(usage.completion_tokens, lang)), duration(timings.total_ms, lang), price]);
   return (
-    <details class="facts">
+    // What opens below the last line would lie under the message box.
+    <details class="facts" onToggle={({ currentTarget }) => currentTarget.open && currentTarget.scrollIntoView({ block: 'nearest' })}>
       <summary aria-label={`${words.facts}: ${short}`}>
         <span class="tabular">{short}</span>
         <icons.Caret />

@@ -142,6 +142,7 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
   const again = () => regenerate(message.chat_id, message.id);
   const isBlocked = message.status === 'blocked';
   const wasBlocked = shown.some(({ action }) => action === 'blocked');
+  const isWithoutText = message.status === 'failed' && message.content === '';
   const later = isLive ? null : feedback.value;
   return (
     <article class={isLive ? 'turn assistant live' : 'turn assistant'} data-id={message.id} aria-busy={isLive}>
@@ -176,7 +177,7 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
       {!isLive && message.status === 'failed' && (
         <Note
           tone="error"
-          title={words.failedNote}
+          title={isWithoutText ? words.failedAtOnceNote : words.failedNote}
           actions={!isRunning.value && <button type="button" class="note-button" onClick={again}>{words.retry}</button>}
         >
           <p>{problemText(message.error ?? { code: 'unknown', message: '' })}</p>
@@ -192,7 +193,7 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
               <icons.Redo />
             </button>
           )}
-          {later && !isBlocked && <later.Thumbs message={message} />}
+          {later && !isBlocked && !isWithoutText && <later.Thumbs message={message} />}
           <Facts message={message} name={name} />
         </div>
       )}

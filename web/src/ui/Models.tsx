@@ -2,7 +2,7 @@ import { chooseModel } from '../actions';
 import { age, atMost, count, money } from '../lib/format';
 import { locale, t } from '../lib/i18n';
 import { refreshModels } from '../models';
-import { model, models } from '../store';
+import { model, models, server } from '../store';
 import type { ModelInfo, ModelState } from '../wire';
 import { Caret } from './icons';
 import { Menu } from './Menu';
@@ -50,7 +50,8 @@ const Dot = ({ state }: { state: ModelState }) => <span class={`dot ${state}`} a
 
 export function Models() {
   const chosen = model.value;
-  if (!chosen) return models.value.length === 0 ? <span class="model none">{t.value.noModels}</span> : null;
+  // Who has not heard from the server yet, or is offline, does not know what is connected.
+  if (!chosen) return server.value !== null && models.value.length === 0 ? <span class="model none">{t.value.noModels}</span> : null;
   return (
     <Menu
       class="model"

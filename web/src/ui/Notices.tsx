@@ -81,7 +81,7 @@ export function problemText({ code, message }: Problem): string {
   if (code === 'rate_limited') return message || words.errorLimit;
   if (code === 'too_large') return message || words.errorLarge;
   if (code.startsWith('http_5')) return words.errorServer;
-  return message || words.errorGeneric;
+  return words.problems[code] ?? (message || words.errorGeneric);
 }
 
 export function NotSent({ unsent, retry }: { unsent: Unsent; retry: () => void }) {

@@ -6,7 +6,7 @@ import { words } from '../i18n/palette';
 import { t } from '../lib/i18n';
 import { shortcuts, type Shortcut } from '../lib/keys';
 import { change, settings, type Theme } from '../lib/settings';
-import { chat, isRunning, model, models, openId, server } from '../store';
+import { chat, isRunning, model, models, openId, profile, server } from '../store';
 import { archive, remove, togglePin } from './ChatRow';
 import { dialog, focus, go, showSidebar, toggleSidebar, type Dialog } from './view';
 
@@ -24,6 +24,7 @@ export function commands(): Command[] {
   const [w, say, names] = [words.value, t.value, keyWords.value.names];
   const { theme, lang, density } = settings.value;
   const one = chat.value;
+  const isSignedIn = server.value !== null && server.value.auth !== 'local';
   const themes: [Theme, string][] = [['system', say.themeSystem], ['light', say.themeLight], ['dark', say.themeDark]];
   return [
     { id: 'new', label: say.newChat, keys: keysOf('newChat'), run: go.newChat },
@@ -43,6 +44,10 @@ export function commands(): Command[] {
     opens('memory', say.memoryManage),
     opens('usage', say.usage),
     opens('archive', say.archived),
+    opens('import', say.importChats),
+    opens('shares', say.sharedLinks),
+    ...(isSignedIn ? [opens('keys', say.apiKeys), opens('sessions', say.devices)] : []),
+    ...(profile.value?.role === 'admin' ? [opens('admin', say.admin)] : []),
     opens('settings', say.settings, keysOf('settings')),
     opens('help', say.shortcuts, keysOf('help')),
     { id: 'sidebar', label: names.sidebar, keys: keysOf('sidebar'), run: toggleSidebar },
@@ -50,6 +55,6 @@ export function commands(): Command[] {
     ...themes.filter(([name]) => name !== theme).map(([name, label]) => ({ id: `theme ${name}`, label: w.theme(label), run: () => change({ theme: name }) })),
     { id: 'density', label: density === 'compact' ? w.comfortable : w.compact, run: () => change({ density: density === 'compact' ? 'comfortable' : 'compact' }) },
     { id: 'language', label: w.language, run: () => change({ lang: lang === 'zh' ? 'en' : 'zh' }) },
-    ...(server.value?.auth !== undefined && server.value.auth !== 'local' ? [{ id: 'out', label: say.signOut, run: () => void signOut() }] : []),
+    ...(isSignedIn ? [{ id: 'out', label: say.signOut, run: () => void signOut() }] : []),
   ];
 }

@@ -189,6 +189,16 @@ test('a failed answer says why, where it happened', async ({ page, parley }) => 
   await expect(note.getByRole('button', { name: 'Try again' })).toBeVisible();
 });
 
+test.describe('in Chinese', () => {
+  test.use({ locale: 'zh-CN' });
+
+  test('a failure is told in Chinese, whatever the server said', async ({ page, parley }) => {
+    await parley.open();
+    await parley.say('Please fail');
+    await expect(page.locator('.turn.assistant .note.error')).toContainText('现在无法连接模型，请稍后再试。');
+  });
+});
+
 test('guardrails say what and why', async ({ page, parley }) => {
   await parley.open();
   await parley.say('Please block this');

@@ -59,6 +59,7 @@ test('without a network the page opens, and the chats that were opened can be re
   await expect(page.getByText('The lamp is lit.').last()).toBeVisible();
   await expect(page.locator('.row a')).toHaveCount(1);
   await expect(page.locator('.strip')).toContainText('You are offline');
+  await expect(page.locator('.head')).not.toContainText('No model is connected');
   expect(await violations(page)).toEqual([]);
   await context.setOffline(false);
   await expect(page.locator('.row a')).toHaveCount(5);

@@ -94,6 +94,61 @@ test('the keyboard reaches everything', async ({ page, parley }) => {
   await expect(page).toHaveURL(/\/(#)?$/);
 });
 
+test('a whole conversation is led by the keyboard, and every control on its way has a name', async ({ page, parley }) => {
+  await parley.open();
+  const focused = page.locator(':focus');
+  /** Forwards or backwards until this has the focus; whatever has it on the way can be seen and has a name. */
+  const tabTo = async (name: string | RegExp, key = 'Tab') => {
+    for (let step = 0; step < 60; step++) {
+      await page.keyboard.press(key);
+      const seen = await focused.evaluate((node) => {
+        const box = node.getBoundingClientRect();
+        const { outlineStyle, boxShadow, borderColor } = getComputedStyle(node);
+        return { isDrawn: box.width > 0 && box.height > 0, isMarked: outlineStyle !== 'none' || boxShadow !== 'none' || borderColor !== 'rgba(0, 0, 0, 0)' };
+      });
+      const tree = await focused.ariaSnapshot();
+      expect(tree, 'a control without a name').toMatch(/"|: /);
+      expect(seen, tree).toEqual({ isDrawn: true, isMarked: true });
+      if (typeof name === 'string' ? tree.includes(`"${name}"`) : name.test(tree)) return;
+    }
+    throw new Error(`${name} is not reached`);
+  };
+
+  await page.keyboard.type('A slow story');
+  await page.keyboard.press('Enter');
+  await expect(parley.answer.locator('.prose')).toContainText('Once');
+  await page.keyboard.press('Escape');
+  await expect(parley.answer).toContainText('Stopped');
+  await tabTo('Answer again', 'Shift+Tab');
+  await page.keyboard.press('Enter');
+  await expect(parley.answer).toHaveAttribute('aria-busy', 'true');
+  await page.keyboard.press('Escape');
+  await expect(page.locator('.branches')).toContainText('2 / 2');
+  await parley.box.focus();
+  await tabTo('Previous version', 'Shift+Tab');
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.branches')).toContainText('1 / 2');
+  await parley.box.focus();
+  await tabTo('Edit', 'Shift+Tab');
+  await page.keyboard.press('Enter');
+  await expect(page.getByLabel('Edit your message')).toBeFocused();
+  await page.keyboard.type(', please');
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.turn.user .bubble')).toHaveText('A slow story, please');
+  await page.keyboard.press('Escape');
+  await expect(page.locator('.turn.user .branches')).toContainText('2 / 2');
+});
+
+test('one step back from a first chat is the empty page', async ({ page, parley }) => {
+  await parley.open();
+  await parley.say('Hello');
+  await parley.finished();
+  await page.goBack();
+  await expect(page.locator('.suggestions')).toBeVisible();
+  await page.goForward();
+  await expect(page.locator('.turn.user .bubble')).toHaveText('Hello');
+});
+
 test('the demo model says that it is one', async ({ page, parley }) => {
   await parley.open();
 

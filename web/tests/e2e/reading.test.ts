@@ -66,6 +66,13 @@ test('Shift+Enter is a new line and the box grows', async ({ parley }) => {
   expect((await parley.box.boundingBox())!.height).toBeGreaterThan(before + 40);
 });
 
+test('what is longer than a line has the whole width of the box', async ({ page, parley }) => {
+  await parley.open();
+  await parley.box.fill('many words '.repeat(30));
+  const whole = (await page.locator('.composer').boundingBox())!.width;
+  expect((await parley.box.boundingBox())!.width).toBeGreaterThan(whole - 40);
+});
+
 test('drafts stay with their chat, over a reload', async ({ page, parley }) => {
   await parley.open();
   await parley.box.fill('for a new chat');
