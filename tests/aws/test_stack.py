@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 import httpx
 import pytest
@@ -23,6 +24,7 @@ from tests.aws.lambdas import free_port
 from tests.aws.stack import KEYS, NAME, REGION, Stack, deployed
 from tests.house import parse_events, text_of
 from tests.simulated import Scenario, SimulatedEngine, answer_of
+from tests.test_watch import ALARMS
 
 TOKENS = 12
 START_SECONDS = 60.0
@@ -259,6 +261,82 @@ async def test_the_clock_does_by_night_what_would_have_woken_a_gpu_by_day(
             assert await store.take_job(now_ms=2**45, hidden_ms=1, lane="night") is None
         finally:
             await store.close()
+
+
+PASSWORD = "a battery staple, correct"
+
+
+async def test_who_is_invited_comes_in_by_the_pool_and_a_stranger_does_not(stack: Stack, tmp_path: Path) -> None:
+    settings = json.loads(stack.client("ssm").get_parameter(Name=f"/parley/{NAME}/settings")["Parameter"]["Value"])
+    home = stack.outputs["Url"]
+    pool = settings["oidc_issuer"].rpartition("/")[2]
+    assert settings["public_url"] == home
+    assert settings["oidc_issuer"] == f"https://cognito-idp.{REGION}.amazonaws.com/{pool}"
+    cognito = stack.client("cognito-idp")
+    for email in ("ada@example.org", "eve@example.org"):  # as the output FirstAdmin says it
+        known = [{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}]
+        cognito.admin_create_user(UserPoolId=pool, Username=email, UserAttributes=known)
+        cognito.admin_set_user_password(UserPoolId=pool, Username=email, Password=PASSWORD, Permanent=True)
+    where = f"{stack.url}/{pool}/.well-known/openid-configuration"  # AWS's address is not to be had here
+
+    with api(stack, tmp_path, PARLEY_AUTH="oidc", PARLEY_OIDC_DISCOVERY_URL=where) as running:
+        await asyncio.to_thread(_await_ready, running.url)
+        signed_in = {}
+        for email in ("ada@example.org", "eve@example.org"):
+            async with httpx.AsyncClient(base_url=running.url, timeout=60) as http:
+                landed = await _signed_in(http, home, email)
+                me = await http.get("/me")
+                token = await _access_token(stack.url, settings["oidc_client_id"], home, email)
+                program = await http.get("/me", headers={"authorization": f"Bearer {token}"})
+                away = httpx.get((await http.delete("/session")).json()["logout_url"])
+                after = await http.get("/me")
+                assert (away.status_code, away.headers["location"]) == (302, f"{home}/")
+                signed_in[email] = (landed, me.status_code, me.json().get("role"), program.status_code)
+                assert after.status_code == 401
+
+    ada, eve = signed_in.values()
+    assert ada == ("/", 200, "admin", 200)
+    assert eve == ("/#/refused?why=not_invited", 401, None, 401)
+
+
+async def _signed_in(http: httpx.AsyncClient, home: str, email: str) -> str:
+    """Through the pool's own page, as a browser goes; where that ends."""
+    begun = await http.get("/auth/login")
+    back = await _let_in(begun.headers["location"], email)
+    assert back.startswith(f"{home}/auth/callback?")  # the one address that the pool sends anybody to
+    finished = await http.get(back.removeprefix(home))
+    return str(finished.headers["location"])
+
+
+async def _let_in(authorize: str, email: str) -> str:
+    form = dict(parse_qsl(urlsplit(authorize).query)) | {"username": email, "password": PASSWORD}
+    async with httpx.AsyncClient() as there:
+        assert (await there.get(authorize)).status_code == 200
+        return str((await there.post(urljoin(authorize, "/login"), data=form)).headers["location"])
+
+
+async def _access_token(pool: str, client_id: str, home: str, email: str) -> str:
+    """As a program gets one that may open a browser."""
+    back = f"{home}/auth/callback"
+    asked = {"client_id": client_id, "redirect_uri": back, "response_type": "code", "scope": "openid email profile"}
+    landed = await _let_in(f"{pool}/oauth2/authorize?{urlencode(asked)}", email)
+    code = dict(parse_qsl(urlsplit(landed).query))["code"]
+    form = {"grant_type": "authorization_code", "code": code, "client_id": client_id, "redirect_uri": back}
+    async with httpx.AsyncClient() as there:
+        return str((await there.post(f"{pool}/oauth2/token", data=form)).json()["access_token"])
+
+
+def test_the_alarms_of_the_stack_within_it_tell_the_topic(stack: Stack) -> None:
+    topic = stack.resources()["Alarms"]
+    watched = {name: each["Properties"] for name, each in ALARMS.items()}
+
+    alarms = {each["AlarmName"]: each for each in stack.client("cloudwatch").describe_alarms()["MetricAlarms"]}
+
+    assert set(alarms) == {f"{NAME}-{name}" for name in watched}
+    assert {action for each in alarms.values() for action in each["AlarmActions"]} == {topic}
+    ours = [each for each in alarms.values() if each["MetricName"].startswith("parley_")]
+    counted = stack.environment_of("worker")["PARLEY_METRICS_NAMESPACE"]
+    assert {each["Namespace"] for each in ours} == {counted}
 
 
 @contextmanager
