@@ -35,7 +35,8 @@ AWS_IDLE = (
         "some 1.3 million polls a month; the first million is free",
     ),
     ("EventBridge Scheduler, 25 calls a day", "0.00", "a second of Lambda each"),
-    ("CloudWatch alarms and dashboard", "0.00–1.00", "ten alarms of an account are free, then 0.10 each"),
+    ("CloudWatch: ten alarms, one dashboard", "0.00–4.00", "so many are free in an account; then 0.10 and 3.00 each"),
+    ("Container images in ECR, two a release", "0.10", "0.10 a GB; old releases' are deleted by hand"),
     ("Logs", "0.00", "0.50 a GB written"),
 )
 MODAL_IDLE = (

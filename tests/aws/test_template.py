@@ -12,7 +12,10 @@ TEXT = TEMPLATE.read_text()
 
 
 def test_the_linter_finds_nothing() -> None:
-    assert call("cfn-lint", "-t", str(TEMPLATE)) == ""
+    templates = [str(path) for path in sorted(TEMPLATE.parent.glob("*.yaml"))]
+
+    assert len(templates) == 3
+    assert call("cfn-lint", "-t", *templates) == ""
 
 
 def test_the_client_has_the_same_headers_from_the_bucket_as_from_the_app() -> None:
@@ -53,3 +56,13 @@ def test_every_file_of_the_client_is_served_from_the_bucket(file: str) -> None:
     patterns = re.findall(r"PathPattern: (/\S*)", TEXT)
 
     assert any(re.fullmatch(pattern.replace(".", r"\.").replace("*", ".*"), f"/{file}") for pattern in patterns)
+
+
+def test_github_gets_a_role_only_for_the_environment_that_releases() -> None:
+    role = (TEMPLATE.parent / "deployer.yaml").read_text()
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+
+    assert "sub: !Sub repo:${Repository}:environment:${Environment}" in role
+    assert re.search(r"  Environment:\n    Type: String\n    Default: (\w+)", role)[1] == "production"  # type: ignore[index]
+    assert "    environment: production" in workflow
+    assert "id-token: write" in workflow
