@@ -167,7 +167,7 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
           {!isRunning.value && <button type="button" class="text-button" onClick={again}>{words.askAgain}</button>}
         </p>
       )}
-      {!isLive && (message.memories_used ?? 0) > 0 && (
+      {!isLive && !isWithoutText && (message.memories_used ?? 0) > 0 && (
         <button type="button" class="ended used" onClick={() => (dialog.value = 'memory')}>
           <icons.Spark />
           {words.memoriesUsed(message.memories_used!)}
