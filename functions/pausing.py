@@ -28,7 +28,9 @@ _data = click.option(
 def pause(reason: str | None, data: Path | None) -> None:
     """Let nobody begin anything new. What is there can be read and exported, answers under way go on."""
     why = (reason or "").strip()[:300] or None
-    asyncio.run(_change(data, lambda rules: msgspec.structs.replace(rules, paused_at=utc_now(), reason=why)))
+    asyncio.run(
+        _change(store_to_read(data), lambda rules: msgspec.structs.replace(rules, paused_at=utc_now(), reason=why))
+    )
     click.echo(f"Paused. Every process knows within {LOOK_SECONDS:.0f} s; `parley resume` ends it.")
 
 
@@ -36,13 +38,15 @@ def pause(reason: str | None, data: Path | None) -> None:
 @_data
 def resume(data: Path | None) -> None:
     """End a pause."""
-    was = asyncio.run(_change(data, lambda rules: msgspec.structs.replace(rules, paused_at=None, reason=None)))
+    was = asyncio.run(
+        _change(store_to_read(data), lambda rules: msgspec.structs.replace(rules, paused_at=None, reason=None))
+    )
     click.echo("Users may go on." if was.paused_at else "There was no pause.")
 
 
-async def _change(data: Path | None, change: Change) -> HouseRules:
+async def _change(url: str, change: Change) -> HouseRules:
     """The rules as they were."""
-    store = await open_store(store_to_read(data))
+    store = await open_store(url)
     try:
         was = await store.get_rules()
         await House(store, lambda: time.time_ns() // 1_000_000).change(change)

@@ -29,7 +29,7 @@ from functions.chat.messages import TERMINAL, Cost, Run, Struct, Usage
 from functions.errors import Limited, NotFound, OverBudget, StoreUnavailable
 from functions.ports import ChatStore, Counter, LimitStore
 from functions.settings import RUN_SECONDS
-from functions.telemetry import log_fault
+from functions.telemetry import count, log_fault
 
 RESERVED_TOKENS = 1024  # for an answer whose length the caller left open
 TOKENS_PER_SECOND = 30.0  # of a model that nothing is known of yet
@@ -172,6 +172,9 @@ class Quotas:
     # -- what is left --------------------------------------------------------------------------------------------
     async def limits_of(self, who: Asker) -> Limits:
         """The user's own over the group's over the settings'."""
+        rules = await self.house.rules()
+        if not (rules.groups or rules.has_users):
+            return self.defaults
         return (await self._sources(who))[0]
 
     async def rate_of(self, who: Asker) -> Rate | None:
@@ -245,6 +248,7 @@ class Quotas:
                 account, key, interval_ms=max(1, 60_000 // per_minute), burst=per_minute, now_ms=self.clock()
             )
         except StoreUnavailable:
+            count("parley_limiter_faults_total")
             log_fault("rate.open", key=key.partition(":")[0])
             return
         if wait_ms:
