@@ -31,7 +31,7 @@ AWS_IDLE = (
     ("DynamoDB tables, on demand", "0.00", "0.25 a GB stored beyond the first 25; with backups 0.20 more"),
     (
         "SQS, two queues that Lambda listens to",
-        "0.00–0.15",
+        "0.13–0.58",
         "some 1.3 million polls a month; the first million is free",
     ),
     ("EventBridge Scheduler, 25 calls a day", "0.00", "a second of Lambda each"),

@@ -2,7 +2,7 @@
 
     job stored ─ the table's stream ─ stream.handler ─ a bell in SQS ─ sqs.handler ─ the job, taken by its name
 
-The job itself stays in the store (decision 0013), written in the transaction of what it belongs to. A bell holds
+The job itself stays in the store (decision 0015), written in the transaction of what it belongs to. A bell holds
 nothing but its name, so it may be lost, doubled or late: it is rung again whenever the job changes, and a clock sweeps
 up what no bell was heard of.
 """
