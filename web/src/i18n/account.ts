@@ -115,7 +115,7 @@ const zh: typeof en = {
   limitNames: {
     runs_per_minute: '每分钟回答数',
     runs_at_once: '同时回答数',
-    tokens_per_day: '每日令牌数',
+    tokens_per_day: '每日 Token 数',
     gpu_seconds_per_day: '每日 GPU 秒数',
     usd_per_day: '每日费用（美元）',
     usd_per_month: '每月费用（美元）',

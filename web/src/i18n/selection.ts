@@ -20,7 +20,7 @@ const en = {
 
 const zh: typeof en = {
   label: '已选择的对话',
-  count: (n) => `已选择 ${n} 个`,
+  count: (n) => `已选 ${n}`,
   all: '选择全部已显示的',
   archive: '归档',
   export: '导出为 JSON',
