@@ -60,8 +60,9 @@ class Stack:
         return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in listed}
 
 
-def built(folder: Path) -> Path:
-    """The template as `sam build` leaves it: with the images' names instead of the recipes for them."""
+def built(folder: Path, *, to_delete: bool = False) -> Path:
+    """The template as `sam build` leaves it: with the images' names instead of the recipes for them. `sam delete` reads
+    where a nested template is only from an address of AWS's own S3: a stack that it is `to_delete` has none."""
     text = TEMPLATE.read_text()
     text = text.replace("      PackageType: Image\n", f"      PackageType: Image\n      ImageUri: {IMAGES}:1\n")
     text = re.sub(r"    Metadata: \{Dockerfile:.*\n", "", text)
@@ -69,6 +70,8 @@ def built(folder: Path) -> Path:
     text = text.replace("{MaximumConcurrency: !Ref RunsAtOnce}", "{MaximumConcurrency: 20}")  # ministack: text
     # nor does it look for what is absent below a name that is; the handler does
     text = text.replace(', "receipt": {"S": [{"exists": false}]}', "")
+    if to_delete:
+        text = re.sub(r"  Watch:\n(    .*\n)+", "", text)
     path = folder / "template.yaml"
     path.write_text(text)
     shutil.copy(TEMPLATE.with_name("watch.yaml"), folder)

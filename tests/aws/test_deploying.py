@@ -66,7 +66,7 @@ def test_nodes_that_are_no_list_are_refused_before_anything_is_asked(aws: str) -
 
 
 def test_a_stack_is_deployed_with_its_client_deployed_again_and_destroyed(aws: str, tmp_path: Path) -> None:
-    where = ("--template", str(built(tmp_path)))
+    where = ("--template", str(built(tmp_path, to_delete=True)))
     sam = [part for each in ("--s3-bucket=artifacts", f"--image-repository={IMAGES}") for part in ("--sam", each)]
     web = tmp_path / "dist"
     for name in ("index.html", "sw.js", "assets/index-B3x9.js", ".sources"):
