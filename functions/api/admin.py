@@ -115,7 +115,7 @@ async def change_user(user_id: UserId, body: UserChanges, who: CurrentPrincipal,
 async def delete_user(user_id: UserId, body: Ending, who: CurrentPrincipal, services: CurrentServices) -> Response:
     """Everything of this user, for good. The receipt says how much that was, by kind."""
     await services.accounts.get_user(user_id)
-    await services.accounts.check_may_leave(user_id)
+    await services.accounts.step_down(user_id)
     receipt = await services.retention.forget_owner(user_id)
     services.accounts.forgotten(user_id)
     return as_json(receipt)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from functions.api.cookies import secret_in
+from functions.api.cookies import is_tls, secret_in
 from functions.chat.accounts import ALL_SCOPES, KEY_PREFIX, Caller
 from functions.chat.principals import Role, Scope
 from functions.errors import Forbidden, Unauthorized
@@ -39,6 +39,7 @@ class Principal:
     group: str | None = None
     key_id: str | None = None
     key_runs_per_minute: int = 0
+    is_bounded: bool = False  # by what their key may not pass on
     session_id: str | None = None
     name: str | None = field(default=None, repr=False)
     email: str | None = field(default=None, repr=False)
@@ -91,6 +92,7 @@ async def current_principal(request: Request) -> Principal:
         group=user.group,
         key_id=caller.key_id,
         key_runs_per_minute=caller.runs_per_minute,
+        is_bounded=caller.is_bounded,
         session_id=caller.session_id,
         name=user.name,
         email=user.email,
@@ -149,7 +151,8 @@ def refuse_foreign_pages(request: Request) -> None:
     origin = request.headers.get("origin")
     # A proxy may have renamed us. No page of another site can send this header: we answer no CORS preflight.
     own = (host, request.headers.get("x-forwarded-host", host))
-    if origin and origin.partition("://")[2] in own:
+    scheme, _, name = (origin or "").partition("://")
+    if name in own and not (scheme == "http" and is_tls(request)):  # a page without TLS is anybody's on the way
         return
     if origin or request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         if request.method in ("GET", "HEAD") and not origin:

@@ -64,6 +64,8 @@ async def list_keys(who: CurrentPrincipal, services: CurrentServices) -> Respons
 @router.post("/keys", status_code=201)
 async def make_key(body: NewKey, who: CurrentPrincipal, services: CurrentServices) -> Response:
     """`key` is in this answer only. Nobody gives out more than they have themselves."""
+    if who.is_bounded:
+        raise Forbidden("This key has a last day, a rate or pages of its own, and makes no keys without; sign in.")
     beyond = set(body.scopes) - who.scopes
     if beyond:
         raise Forbidden(f"You cannot give out the scope `{min(beyond)}`: you do not have it yourself.")

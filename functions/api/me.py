@@ -63,7 +63,7 @@ async def change_me(body: ProfileChanges, who: CurrentPrincipal, services: Curre
 @router.delete("/me")
 async def delete_me(body: Farewell, who: CurrentPrincipal, services: CurrentServices, request: Request) -> Response:
     """Everything of the caller, for good. The receipt says how much that was, by kind."""
-    await services.accounts.check_may_leave(who.owner)
+    await services.accounts.step_down(who.owner)
     receipt = await services.retention.forget_owner(who.owner)
     services.accounts.forgotten(who.owner)
     response = as_json(receipt)

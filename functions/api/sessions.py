@@ -15,7 +15,7 @@ from functions.api.chats import as_json
 from functions.api.cookies import drop_secret, keep_secret, secret_in
 from functions.api.fields import Body, Id, ShortText
 from functions.api.issuer import logout_url
-from functions.chat.accounts import ALL_SCOPES, KEY_PREFIX
+from functions.chat.accounts import ALL_SCOPES, KEY_PREFIX, Caller
 from functions.chat.principals import Session, User
 from functions.errors import Unauthorized
 from functions.services import Services
@@ -40,38 +40,38 @@ def agent_of(user_agent: str) -> str:
     return ", ".join(filter(None, (_SHOWN.get(browser, browser), system))) or "another program"
 
 
-async def open_session(request: Request, response: Response, user: User) -> None:
-    """Sign this browser in: the session into the store, its secret into the response's cookie."""
+async def open_session(request: Request, response: Response, user: User, *, key_id: str | None = None) -> None:
+    """Sign this browser in: the session into the store, its secret into the response's cookie. `key_id`: by which."""
     agent = agent_of(request.headers.get("user-agent", ""))
-    secret, _ = await services_of(request).accounts.open_session(user.id, agent=agent)
+    secret, _ = await services_of(request).accounts.open_session(user.id, agent=agent, key_id=key_id)
     keep_secret(request, response, secret)
 
 
 @router.post("/session", dependencies=[StrangersLimited], status_code=204)
 async def sign_in(body: Secret, request: Request, services: CurrentServices) -> Response:
-    """With an access token, or an API key that may do all that its user may: a session can."""
+    """With an access token, or an API key that may do all that its user may, without bounds of its own: a session
+    can. It ends with that key."""
     refuse_foreign_pages(request)
-    user = await _user_of(services, body.token)
-    if user is None:
+    caller = await _caller_by(services, body.token)
+    if caller is None:
         await asyncio.sleep(GUESS_SECONDS)
         raise Unauthorized("This does not open anything here.")
     response = Response(status_code=204)
-    await open_session(request, response, user)
+    await open_session(request, response, caller.user, key_id=caller.key_id)
     return response
 
 
-async def _user_of(services: Services, token: str) -> User | None:
+async def _caller_by(services: Services, token: str) -> Caller | None:
     if services.settings.auth != "token":
         return None
     if not token.startswith(KEY_PREFIX):
         name = owner_of_token(services.settings, token)
-        caller = await services.accounts.by_name(name) if name else None
-        return caller.user if caller else None
+        return await services.accounts.by_name(name) if name else None
     caller = await services.accounts.by_secret(token)
-    if caller is None:
+    if caller is None or caller.is_bounded:
         return None
     whole = ALL_SCOPES if caller.user.role == "admin" else ALL_SCOPES - {"admin"}
-    return caller.user if caller.scopes >= whole else None
+    return caller if caller.scopes >= whole else None
 
 
 @router.post("/join", dependencies=[StrangersLimited])

@@ -23,7 +23,7 @@ import msgspec
 from functions.chat.messages import Page, new_id
 from functions.chat.principals import ApiKey, Identity, Invitation, Role, Scope, Session, User
 from functions.errors import BadInput, Conflict, Forbidden, NotFound
-from functions.ports import AccountStore, last_admin
+from functions.ports import AccountStore
 from functions.telemetry import log
 
 KEPT_SECONDS = 5.0
@@ -49,6 +49,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     origins: tuple[str, ...] = ()
     runs_per_minute: int = 0
     ends_at: datetime | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        """A key with a rate, a last day or pages of its own: it must not become a session or a key without them."""
+        return self.key_id is not None and bool(self.runs_per_minute or self.origins or self.ends_at)
 
 
 class Accounts:
@@ -114,6 +119,8 @@ class Accounts:
         session = await self._store.find_session(digest)
         user = await self._store.get_user(session.owner) if session else None
         if session is None or user is None:
+            return None
+        if session.key_id and not any(key.id == session.key_id for key in await self._store.list_keys(session.owner)):
             return None
         ends_at = min(session.expires_at, session.last_seen_at + timedelta(days=SESSION_IDLE_DAYS))
         if self.now() < ends_at and session.last_seen_at + SEEN < self.now():
@@ -190,8 +197,8 @@ class Accounts:
         waiting = [each for each in await self._store.list_invitations() if (each.email or "").casefold() == email]
         return next((each for each in waiting if self.now() < each.expires_at), None)
 
-    async def open_session(self, owner: str, *, agent: str = "") -> tuple[str, Session]:
-        """The secret for the cookie, and the session."""
+    async def open_session(self, owner: str, *, agent: str = "", key_id: str | None = None) -> tuple[str, Session]:
+        """The secret for the cookie, and the session; it ends with the key that opened it."""
         secret, now = secrets.token_urlsafe(32), self.now()
         session = Session(
             id=new_id(),
@@ -200,6 +207,7 @@ class Accounts:
             last_seen_at=now,
             expires_at=now + timedelta(days=SESSION_DAYS),
             agent=agent[:100],
+            key_id=key_id,
         )
         await self._store.put_session(session, digest_of(secret))
         return secret, session
@@ -261,9 +269,12 @@ class Accounts:
         return tuple(sorted(await self._store.list_keys(owner), key=lambda key: key.id, reverse=True))
 
     async def revoke_key(self, owner: str, key_id: str) -> None:
-        """Raises NotFound."""
+        """And end the sessions that it has opened. Raises NotFound."""
         if not await self._store.delete_key(owner, key_id):
             raise NotFound("There is no such key.")
+        for session in await self._store.list_sessions(owner):
+            if session.key_id == key_id:
+                await self._store.delete_session(owner, session.id)
         self._forget(owner)
 
     async def is_expected(self, origin: str) -> bool:
@@ -295,13 +306,12 @@ class Accounts:
         log("user.changed", user=owner, role=user.role, status=user.status)
         return user
 
-    async def check_may_leave(self, owner: str) -> None:
-        """Raises Conflict (`last_admin`) when nobody else could run the house."""
+    async def step_down(self, owner: str) -> None:
+        """Before an erasure: an admin becomes a member, so that the store decides who may go when two go at once. What
+        is cut off in between can be done again, by themselves too. Raises Conflict (`last_admin`)."""
         user = await self._store.get_user(owner)
-        if user is not None and user.role == "admin" and user.status == "active":
-            page = await self._store.list_users(limit=1000, after=None, query="")
-            if not any(u.role == "admin" and u.status == "active" and u.id != owner for u in page.data):
-                raise last_admin()
+        if user is not None and user.role == "admin":
+            await self.change_user(owner, {"role": "member"})
 
     def forgotten(self, owner: str) -> None:
         """Everything of this owner has been erased."""

@@ -39,7 +39,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """`agent`: browser and system, in a few words."""
+    """`agent`: browser and system, in a few words. `key_id`: the API key that opened it, and that it ends with."""
 
     id: str
     owner: str
@@ -47,6 +47,7 @@ class Session(Struct, frozen=True, kw_only=True):
     last_seen_at: datetime
     expires_at: datetime
     agent: str = ""
+    key_id: str | None = None
 
 
 class Invitation(Struct, frozen=True, kw_only=True):

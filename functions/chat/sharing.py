@@ -4,7 +4,8 @@
     read    what a visitor sees: the texts of that branch up to the message that was the last one then
 
 Promises: a visitor learns nothing of the owner, and no id that leads anywhere; what is said later is not shown until it
-is shared again; a link ends when it is withdrawn, and with its chat. The link is the secret: 192 random bits.
+is shared again; a link ends when it is withdrawn, and with its chat; it leads nowhere while its owner is suspended. The
+link is the secret: 192 random bits.
 """
 
 import secrets
@@ -16,15 +17,16 @@ from typing import Protocol
 
 from functions.chat.messages import Message, Role, Share, Struct
 from functions.errors import BadInput, Forbidden, Limited, NotFound
-from functions.ports import ChatStore, ShareStore
+from functions.ports import AccountStore, ChatStore, ShareStore
 
 SECRET_BYTES = 24
+GONE = "There is nothing shared here, or not any more."
 VISIT_MS = 500  # between two visits of one address, on average
 VISITS = 60  # at once
 ADDRESSES = 10_000  # known at a time; whoever came longest ago is forgotten first
 
 
-class Store(ChatStore, ShareStore, Protocol):
+class Store(ChatStore, ShareStore, AccountStore, Protocol):
     """What sharing needs of the store."""
 
 
@@ -74,12 +76,15 @@ class Sharing:
     async def read(self, share_id: str) -> Shown:
         """Raises NotFound, whatever the reason is."""
         if not self._is_on:
-            raise NotFound("There is nothing shared here, or not any more.")
+            raise NotFound(GONE)
         owner, share = await self._store.find_share(share_id)
+        user = await self._store.get_user(owner)  # None in local mode
+        if user is not None and user.status != "active":
+            raise NotFound(GONE)
         try:
             path = await self._store.read_path(owner, share.chat_id, share.leaf)
         except NotFound:  # says too much: that there was one
-            raise NotFound("There is nothing shared here, or not any more.") from None
+            raise NotFound(GONE) from None
         shown = tuple(_shown(message) for message in path if message.content and message.status != "blocked")
         models = [message.model for message in path if message.model]
         return Shown(
@@ -99,9 +104,10 @@ class Sharing:
 
 
 def place_of(address: str) -> str:
-    """What counts as one visitor: an IPv4 address, however it is written, or the 64 bits of a network of IPv6."""
+    """What counts as one visitor: an IPv4 address, however it is written, or the 64 bits of a network of IPv6 (and such
+    a network itself)."""
     try:
-        ip = ip_address(address.partition("%")[0])
+        ip = ip_address(address.partition("%")[0].partition("/")[0])
     except ValueError:
         return "?"  # a socket without addresses: all of them together
     if isinstance(ip, IPv6Address):

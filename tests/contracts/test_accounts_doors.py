@@ -139,3 +139,34 @@ async def test_an_origin_is_expected_as_long_as_one_key_lists_it(store: Store) -
         await accounts.revoke_key("bob", keys[1].id)
     await accounts.revoke_key(ann, keys[1].id)
     assert not await accounts.is_expected(origin)
+
+
+async def test_of_two_admins_who_leave_at_once_one_stays(stores: tuple[Store, Store]) -> None:
+    doors, names = [Accounts(store, Clock()) for store in stores], [f"leaver-{new_id()}" for _ in range(2)]
+    for name in names:
+        await stores[0].add_user(User(id=name, role="admin", created_at=T0))
+    others = [user.id for user in (await stores[0].list_users(limit=1000, after=None, query="")).data]
+    for other in set(others) - set(names):  # DynamoDB's tables are shared between tests
+        await stores[0].change_user(other, {"role": "member"})
+
+    ended = await asyncio.gather(
+        *(door.step_down(n) for door, n in zip(doors, names, strict=True)), return_exceptions=True
+    )
+
+    users = [await stores[1].get_user(name) for name in names]
+    assert sorted(user.role for user in users if user) == ["admin", "member"]
+    assert [each.code for each in ended if isinstance(each, ParleyError)] == ["last_admin"]
+
+
+async def test_an_admin_who_is_seen_while_they_are_changed_is_not_called_the_last_one(store: Store) -> None:
+    """Both conditions fail at once for the one who was slower: that says nothing about how many admins there are."""
+    name = f"busy-{new_id()}"
+    await store.add_user(User(id=name, role="admin", created_at=T0))
+    await store.add_user(User(id=f"{name}-2", role="admin", created_at=T0))
+
+    seen = [store.change_user(name, {"last_seen_at": T0 + timedelta(hours=n)}) for n in range(4)]
+    await asyncio.gather(*seen, store.change_user(name, {"role": "member"}))
+
+    changed = await store.get_user(name)
+    assert changed is not None
+    assert changed.role == "member"
