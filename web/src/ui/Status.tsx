@@ -7,7 +7,7 @@ import { effect } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
 import { t } from '../lib/i18n';
 import { settings } from '../lib/settings';
-import { ended, isRunning, messages, online, runLink, runMessageId, runPhase, runPosition, runText } from '../store';
+import { ended, isRunning, messages, online, openId, runLink, runMessageId, runPhase, runPosition, runText } from '../store';
 import { parser } from './Answer';
 
 const LONGEST = 600;
@@ -60,11 +60,16 @@ function useSentences(): readonly Said[] {
   const [read, setRead] = useState<readonly Said[]>([]);
   useEffect(() => {
     let id: string | null = null;
+    let chat: string | null = null;
     let reader: InstanceType<NonNullable<typeof parser.value>['Sentences']> | null = null;
     return effect(() => {
       const running = runMessageId.value;
       const text = runText.value;
       const module = parser.value;
+      if (openId.value !== chat) {
+        chat = openId.peek();
+        setRead([]); // it was read in another chat
+      }
       if (running !== null && running !== id && module) {
         id = running;
         reader = new module.Sentences(t.peek().codeSpoken);
