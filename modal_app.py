@@ -204,7 +204,7 @@ hub_image = (
 web_image = (
     modal.Image.debian_slim(python_version="3.11")
     .uv_sync(str(ROOT), extra_options="--no-dev", uv_version=UV)
-    .env({"PARLEY_AUTH": "token"})  # nothing public without sign-in; `public_settings` refuses anything else
+    .env({"PARLEY_AUTH": "token"})  # nothing public without sign-in; `public_settings` refuses that
     .add_local_python_source("functions", ignore=["**/*.gguf"])  # with its data, without the embedded model
     .add_local_dir(ROOT / "web/dist", "/assets")  # npm --prefix web ci && npm --prefix web run build
 )
@@ -375,8 +375,8 @@ def megabytes(files: list[Any]) -> str:
 def public_settings() -> "Settings":
     """Raises BadInput where this place would be open to all, or would forget."""
     settings = Settings()
-    if settings.auth != "token" or not settings.access_tokens:
-        raise BadInput("This address is public: PARLEY_AUTH must be `token` and PARLEY_ACCESS_TOKENS must be set.")
+    if settings.auth == "local":
+        raise BadInput("This address is public: PARLEY_AUTH must be `token` or `oidc`.")
     if not settings.secret_key or not settings.store_url.startswith("dynamodb://"):
         raise BadInput("Several containers answer here: set PARLEY_SECRET_KEY, and PARLEY_STORE_URL to dynamodb://….")
     return settings

@@ -279,6 +279,7 @@ class Edge:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_id().encode()
         began = time.perf_counter()
+        scope.setdefault("state", {})["came_ms"] = time.time_ns() // 1_000_000  # before anything was awaited
         is_page = scope["path"] == "/" or scope["path"].startswith("/assets/")
 
         async def send_with_headers(message: Message) -> None:

@@ -144,7 +144,6 @@ async def upload(
 ) -> Response:
     """The body is the file; its Content-Type, or its name, says what it is. It is read in the background. A file of
     the same name in the same collection is replaced once this one can be searched."""
-    began_ms = services.runs.clock()
     await services.quotas.admit(who.owner, "uploads", per_minute=UPLOADS_PER_MINUTE, what="files")
     name = await services.turns.admit(filename_of(filename), "filename")
     media_type = request.headers.get("content-type", "")
@@ -156,7 +155,7 @@ async def upload(
         if not file.size:
             raise unreadable("no_text")
         kind = kind_of(media_type, name, head)
-        await services.library.refuse_who_has_left(who.owner, since_ms=began_ms)
+        await services.library.refuse_who_has_left(who.owner, since_ms=request.state.came_ms)
         into = await services.library.collection_for_upload(who.owner, collection)
         document = await services.library.upload(
             into, file.path, filename=name, media_type=media_type or UNSAID, kind=kind, size=file.size

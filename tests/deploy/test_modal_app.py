@@ -132,8 +132,6 @@ def test_the_web_function_comes_up_with_all_its_settings(monkeypatch: pytest.Mon
     ("name", "value"),
     [
         ("PARLEY_AUTH", "local"),
-        ("PARLEY_AUTH", ""),
-        ("PARLEY_ACCESS_TOKENS", ""),
         ("PARLEY_SECRET_KEY", ""),
         ("PARLEY_STORE_URL", "sqlite:///parley.db"),
     ],

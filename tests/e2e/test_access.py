@@ -56,7 +56,7 @@ async def test_the_pages_behind_menus_have_no_violations(
         context = await browser.new_context(
             viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale, reduced_motion="reduce"
         )
-        for name in (*PAGES, *ADMIN):
+        for name in (*PAGES, *(ADMIN if width > 1000 else ADMIN[:3])):
             page = await context.new_page()
             await page.goto(f"{house.url}/#/admin/{name}" if name in ADMIN else house.url)
             await page.locator(".model").wait_for()

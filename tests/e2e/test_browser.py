@@ -73,6 +73,7 @@ async def test_a_reload_in_mid_answer_shows_the_whole_answer(page: Page) -> None
     async with page.expect_response(re.compile("/completion$")):
         await say(page, "Tell me a long story")
     await page.reload()
+    await expect(page.locator("article")).to_have_count(2)
 
     assert len(await answer_of(page)) > 200
 

@@ -6,13 +6,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from functions.chat.documents import Document
 from functions.chat.indexing import BATCH, Indexing
 from functions.chat.library import Library, vectors_of
-from functions.chat.messages import ForgetJob, IndexJob
+from functions.chat.messages import ForgetJob, IndexJob, new_id
 from functions.errors import NotFound, UpstreamError
 from functions.inference.nodes import Node, ServedModel
 from functions.services import Services, open_services, open_store
@@ -76,7 +75,7 @@ def worker(services: Services, store: Any) -> Indexing:
 
 @pytest.fixture
 def owner() -> str:
-    return f"{OWNER}-{msgspec.json.encode(id(object())).decode()}"
+    return f"{OWNER}-{new_id()}"
 
 
 async def state(services: Services, owner: str, document: Document) -> Any:
