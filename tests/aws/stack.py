@@ -49,9 +49,15 @@ class Stack:
         )
 
     def environment_of(self, function: str) -> dict[str, str]:
-        """What the deployed function runs in; but without titles, which would come between what a test counts."""
+        """What the deployed function runs in; but without titles, which would come between what a test counts,
+        and with leases that a test can wait for."""
         deployed = self.client("lambda").get_function_configuration(FunctionName=f"{NAME}-{function}")
-        here = {"AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION, "PARLEY_TITLES": "false"}
+        here = {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": REGION,
+            "PARLEY_TITLES": "false",
+            "PARLEY_LEASE_SECONDS": "3",
+        }
         return dict(deployed["Environment"]["Variables"]) | KEYS | here
 
     def resources(self) -> dict[str, str]:

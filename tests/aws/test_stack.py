@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,12 +87,18 @@ def api(stack: Stack, folder: Path, **settings: str) -> Iterator[Api]:
         process.wait(20)
 
 
-@asynccontextmanager
-async def client(stack: Stack, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
-    with api(stack, folder) as running:
-        await asyncio.to_thread(_await_ready, running.url)
-        async with httpx.AsyncClient(base_url=running.url, timeout=60) as http:
-            yield http
+@pytest.fixture(scope="module")
+def running(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """One for the tests that only ask it."""
+    with api(stack, tmp_path_factory.mktemp("api")) as started:
+        _await_ready(started.url)
+        yield started
+
+
+@pytest.fixture
+async def http(running: Api) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=running.url, timeout=60) as client:
+        yield client
 
 
 def _await_ready(url: str) -> None:
@@ -117,14 +123,13 @@ async def ask_in_the_background(http: httpx.AsyncClient, text: str) -> tuple[str
 
 
 async def test_an_answer_asked_for_in_the_background_is_made_by_the_worker(
-    stack: Stack, engine: SimulatedEngine, tmp_path: Path
+    stack: Stack, engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
-    async with client(stack, tmp_path) as http:
-        chat_id, run_id = await ask_in_the_background(http, "hello")
+    chat_id, run_id = await ask_in_the_background(http, "hello")
 
-        events = parse_events((await http.get(f"/runs/{run_id}/events")).text)  # to its end
-        run = (await http.get(f"/runs/{run_id}")).json()
-        chat = (await http.get(f"/chat/{chat_id}")).json()
+    events = parse_events((await http.get(f"/runs/{run_id}/events")).text)  # to its end
+    run = (await http.get(f"/runs/{run_id}")).json()
+    chat = (await http.get(f"/chat/{chat_id}")).json()
 
     assert events[-1].name == "done"
     assert run["status"] == "completed"
@@ -134,20 +139,19 @@ async def test_an_answer_asked_for_in_the_background_is_made_by_the_worker(
 
 
 async def test_a_worker_that_dies_in_the_middle_is_followed_by_another(
-    stack: Stack, engine: SimulatedEngine, tmp_path: Path
+    stack: Stack, engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
-    async with client(stack, tmp_path) as http:
-        engine.gate.hold(5)
-        chat_id, run_id = await ask_in_the_background(http, QUESTION)
-        async with http.stream("GET", f"/runs/{run_id}/events") as reading:
-            async for line in reading.aiter_lines():
-                if line == "event: delta":
-                    break
-        stack.functions["worker"].kill()
-        engine.gate.release()
+    engine.gate.hold(5)
+    chat_id, run_id = await ask_in_the_background(http, QUESTION)
+    async with http.stream("GET", f"/runs/{run_id}/events") as reading:
+        async for line in reading.aiter_lines():
+            if line == "event: delta":
+                break
+    stack.functions["worker"].kill()
+    engine.gate.release()
 
-        events = parse_events((await http.get(f"/runs/{run_id}/events")).text)
-        chat = (await http.get(f"/chat/{chat_id}")).json()
+    events = parse_events((await http.get(f"/runs/{run_id}/events")).text)
+    chat = (await http.get(f"/chat/{chat_id}")).json()
 
     assert events[-1].name == "done"
     assert [event.id for event in events] == list(range(1, len(events) + 1))
@@ -179,7 +183,7 @@ async def test_an_answer_streams_while_the_model_writes_and_is_finished_for_a_cl
 async def test_a_frozen_function_is_followed_by_the_worker_and_writes_nothing_when_it_thaws(
     stack: Stack, engine: SimulatedEngine, tmp_path: Path
 ) -> None:
-    with api(stack, tmp_path, PARLEY_LEASE_SECONDS="2") as running:
+    with api(stack, tmp_path) as running:
         await asyncio.to_thread(_await_ready, running.url)
         async with httpx.AsyncClient(base_url=running.url, timeout=60) as http:
             chat_id = (await http.post("/chat", json={})).json()["id"]
@@ -237,11 +241,10 @@ def _received(sqs: Any, queue: str) -> str:
 
 
 async def test_the_clock_does_by_night_what_would_have_woken_a_gpu_by_day(
-    stack: Stack, engine: SimulatedEngine, tmp_path: Path
+    stack: Stack, engine: SimulatedEngine, http: httpx.AsyncClient
 ) -> None:
-    async with client(stack, tmp_path) as http:
-        chat_id, run_id = await ask_in_the_background(http, "a question")
-        await http.get(f"/runs/{run_id}/events")
+    chat_id, run_id = await ask_in_the_background(http, "a question")
+    await http.get(f"/runs/{run_id}/events")
     with _environment(stack):
         store = await open_store(stack.environment_of("worker")["PARLEY_STORE_URL"])
         try:
