@@ -13,6 +13,7 @@ import './style/prose.css';
 import { watchModels } from './models';
 import { isRunning, openId, session } from './store';
 import { App } from './ui/App';
+import { keepFocus } from './ui/heir';
 import { followPlace, keepAddress } from './ui/places';
 import { dialog, focus, go, isDrawerOpen, isPhone, showSidebar, toggleSidebar } from './ui/view';
 
@@ -78,6 +79,7 @@ effect(() => {
 });
 setOnline(navigator.onLine);
 listenToTabs();
+keepFocus();
 const root = document.getElementById('app')!;
 if (isOutside(location.hash)) void import('./ui/Outside').then(({ show }) => show(root, location.hash));
 else if (sharedAtFirst !== null) void import('./ui/Shared').then(({ show }) => show(root, sharedAtFirst));

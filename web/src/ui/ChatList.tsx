@@ -212,6 +212,11 @@ function useKeys(layout: Layout<Chat>, ids: readonly string[], scroller: { curre
   });
   useEffect(() => {
     focus.list = () => void moveTo(0);
+    focus.row = (id) => {
+      wanted.current = id;
+      setAt(id);
+      setAsked((n) => n + 1);
+    };
   });
   const isPicking = picked.value !== null;
   const wasPicking = useRef(isPicking);

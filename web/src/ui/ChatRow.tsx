@@ -10,7 +10,7 @@ import { isBusy, openId } from '../store';
 import type { Chat } from '../wire';
 import * as icons from './icons';
 import { Menu, type Item } from './Menu';
-import { go, openShare, toast } from './view';
+import { focus, go, openShare, toast } from './view';
 
 export function archive(chat: Chat): void {
   archiveChat(chat);
@@ -19,7 +19,7 @@ export function archive(chat: Chat): void {
 
 export function remove(chat: Chat): void {
   deleteChat(chat);
-  toast(t.peek().deleted(chat.title ?? t.peek().untitled), { label: t.peek().undo, run: () => undoDelete(chat.id) }, UNDO_MS);
+  toast(t.peek().deleted(chat.title ?? t.peek().untitled), { label: t.peek().undo, run: () => (undoDelete(chat.id), focus.row(chat.id)) }, UNDO_MS);
 }
 
 export const togglePin = (chat: Chat): void => void patchChat(chat.id, { pinned: !chat.pinned });

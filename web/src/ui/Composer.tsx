@@ -177,17 +177,20 @@ export function Composer() {
         )}
         {isBusy ? (
           <button
+            key="stop" // never the same button as the one that sends
             type="button"
             class="send stop"
             aria-label={isStopping.value ? words.stopping : words.stop}
             data-tip={words.stop}
-            disabled={isStopping.value}
+            aria-disabled={isStopping.value}
+            // It may get the focus from a key that is still down: that one has asked for an answer, not for its end.
+            onKeyDown={(event) => event.repeat && event.preventDefault()}
             onClick={() => id !== null && stop(id)}
           >
             <icons.Stop />
           </button>
         ) : (
-          <button type="submit" class="send" aria-label={words.send} disabled={!canSend}>
+          <button key="send" type="submit" class="send" aria-label={words.send} disabled={!canSend}>
             <icons.Up />
           </button>
         )}

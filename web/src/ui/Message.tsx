@@ -61,6 +61,12 @@ export function UserMessage({ message }: { message: Message }) {
   const isLong = message.content.length > LONG_CHARS || message.content.split('\n').length > LONG_LINES;
   const failed = unsent.value[message.id];
   const masked = (message.verdicts ?? []).filter((verdict) => verdict.stage === 'input' && verdict.action !== 'blocked');
+  const pen = useRef<HTMLButtonElement>(null);
+  const wasEditing = useRef(false);
+  useLayoutEffect(() => {
+    if (wasEditing.current && !isEditing) pen.current?.focus();
+    wasEditing.current = isEditing;
+  }, [isEditing]);
   return (
     <article class={failed ? 'turn user failed' : 'turn user'} data-id={message.id}>
       <h2 class="sr-only">{t.value.you}</h2>
@@ -78,7 +84,7 @@ export function UserMessage({ message }: { message: Message }) {
             <Branches message={message} />
             <Copy text={() => message.content} />
             {!isRunning.value && !failed && (
-              <button type="button" class="icon-button small" aria-label={t.value.edit} data-tip={t.value.edit} onClick={() => setEditing(true)}>
+              <button type="button" class="icon-button small" ref={pen} aria-label={t.value.edit} data-tip={t.value.edit} onClick={() => setEditing(true)}>
                 <icons.Pen />
               </button>
             )}
@@ -189,7 +195,7 @@ export function AssistantMessage({ message, isLast }: { message: Message; isLast
           <Branches message={message} />
           {message.content !== '' && !isBlocked && <Copy text={() => message.content} />}
           {!isRunning.value && (
-            <button type="button" class="icon-button small" aria-label={words.regenerate} data-tip={words.regenerate} onClick={again}>
+            <button type="button" class="icon-button small again" aria-label={words.regenerate} data-tip={words.regenerate} onClick={again}>
               <icons.Redo />
             </button>
           )}

@@ -65,7 +65,7 @@ export const dropToast = (id: number): void => {
 };
 
 /** Set by the composer and the search box while they are on the screen. */
-export const focus = { composer: (): void => {}, search: (): void => {}, list: (): void => {} };
+export const focus = { composer: (): void => {}, search: (): void => {}, list: (): void => {}, row: (_chat: string): void => {} };
 
 export const go = {
   newChat: (): void => {
