@@ -32,6 +32,24 @@ const packed: Plugin = {
   },
 };
 
+/**
+ * The frame of the page is drawn as soon as its own small style sheet is here. All the other styles stand at the end
+ * of the page: they hold up the scripts, which draw what they are about, and nothing that is on the screen already.
+ */
+const firstPaint: Plugin = {
+  name: 'first-paint',
+  transformIndexHtml: {
+    order: 'post',
+    handler(html, { bundle }) {
+      const frame = Object.keys(bundle ?? {}).find((name) => /\/frame-[\w-]+\.css$/.test(name));
+      if (!frame) return html;
+      const others: string[] = [];
+      const without = html.replace(/ *<link rel="stylesheet" crossorigin[^>]*>\n/g, (link) => (others.push(link), ''));
+      return without.replace('href="/src/style/frame.css"', `href="/${frame}"`).replace(/( *<\/body>)/, `${others.join('')}$1`);
+    },
+  },
+};
+
 /** Tells the service worker what the program consists of. Fonts and rarely coloured languages come when they are used. */
 const shell: Plugin = {
   name: 'shell',
@@ -78,7 +96,7 @@ const licences: Plugin = {
 
 export default defineConfig({
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
-  plugins: [woff2Only, shell, packed, licences],
+  plugins: [woff2Only, firstPaint, shell, packed, licences],
   build: {
     target: 'es2022',
     // Keep light-dark() and friends as written: the fallback form would double the style sheet.
@@ -86,7 +104,7 @@ export default defineConfig({
     // The content policy allows fonts and images from our own origin only, so nothing may become a data: URL.
     assetsInlineLimit: 0,
     rollupOptions: {
-      input: { index: 'index.html', sw: 'src/sw.ts' },
+      input: { index: 'index.html', sw: 'src/sw.ts', frame: 'src/style/frame.css' },
       // A service worker keeps its address for ever.
       output: { entryFileNames: ({ name }) => (name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js') },
     },

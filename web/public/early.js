@@ -10,6 +10,10 @@
   var root = document.documentElement;
   var saved = read('settings', {});
   if (saved.theme === 'light' || saved.theme === 'dark') root.dataset.theme = saved.theme;
+  if (saved.density === 'compact') root.dataset.density = saved.density;
+  // What the frame in the page looks like before the program draws it.
+  if (saved.sidebar === false) root.dataset.side = 'closed';
+  root.dataset.at = /^#\/c\//.test(location.hash) ? 'chat' : /^#\/(?:shared|join|refused)\b/.test(location.hash) ? 'alone' : 'start';
   if (saved.lang) root.lang = saved.lang === 'zh' ? 'zh-Hans' : 'en';
 
   // The server's policy lets pictures come from any host by TLS; this one lets them come from those that the reader chose.

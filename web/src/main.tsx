@@ -1,13 +1,11 @@
 import { effect } from '@preact/signals';
 import { render } from 'preact';
 import { cameBack, listenToTabs, openChat, setOnline, start, stop } from './actions';
-import { finishDeletes } from './chats';
 import { shortcutOf } from './lib/keys';
 import { applySettings, settings } from './lib/settings';
 import { takeShared } from './lib/sharing';
 import { newVersion } from './lib/version';
 import { warm } from './markdown/paint';
-import './style/tokens.css';
 import './style/app.css';
 import './style/prose.css';
 import { watchModels } from './models';
@@ -52,7 +50,6 @@ addEventListener('hashchange', route);
 addEventListener('keydown', pressed);
 addEventListener('online', () => setOnline(true));
 addEventListener('offline', () => setOnline(false));
-addEventListener('pagehide', finishDeletes);
 for (const kind of ['pointerdown', 'keydown'] as const) addEventListener(kind, warm, { once: true, passive: true });
 let leftAt = 0;
 document.addEventListener('visibilitychange', () => {
@@ -81,10 +78,15 @@ setOnline(navigator.onLine);
 listenToTabs();
 keepFocus();
 const root = document.getElementById('app')!;
-if (isOutside(location.hash)) void import('./ui/Outside').then(({ show }) => show(root, location.hash));
-else if (sharedAtFirst !== null) void import('./ui/Shared').then(({ show }) => show(root, sharedAtFirst));
+/** In place of the frame that the page came with. */
+const cleared = (): HTMLElement => {
+  root.replaceChildren();
+  return root;
+};
+if (isOutside(location.hash)) void import('./ui/Outside').then(({ show }) => show(cleared(), location.hash));
+else if (sharedAtFirst !== null) void import('./ui/Shared').then(({ show }) => show(cleared(), sharedAtFirst));
 else {
-  render(<App />, root);
+  render(<App />, cleared());
   void start();
   watchModels(() => !document.hidden);
   route();

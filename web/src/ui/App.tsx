@@ -107,10 +107,12 @@ const greetingOf = (greetings: readonly string[]): string => greetings[new Date(
 function Welcome() {
   return (
     <div class="welcome">
+      {/* Above what stands at the bottom: the server says it a moment later, and nothing may move for it. */}
+      {!isTemporary.value && <DemoNote />}
       <div class="welcome-in">
         <icons.Mark size={52} />
         <h1>{isTemporary.value ? t.value.temporary : greetingOf(t.value.greetings)}</h1>
-        {isTemporary.value ? <p class="quiet" role="status">{t.value.temporaryNote}</p> : <DemoNote />}
+        {isTemporary.value && <p class="quiet" role="status">{t.value.temporaryNote}</p>}
       </div>
     </div>
   );
