@@ -44,6 +44,7 @@ from functions.api import (
     keys,
     knowledge,
     limits,
+    lost,
     me,
     memories,
     nodes,
@@ -168,7 +169,6 @@ def create_app(open_services: OpenServices, web: Path | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(ValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_fault)
     app.add_middleware(Edge)
     _serve_web(app, web)
     allow_routes(["/"])
@@ -246,6 +246,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, ParleyError):  # FastAPI wraps what reading the body raised
         return await _on_parley_error(request, error.__cause__)
+    if error.status_code == 404 and lost.is_a_person(request):
+        return lost.page(request)
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_")
     response = _envelope(error.status_code, "invalid_request_error", f"{phrase}.", code)
@@ -253,8 +255,10 @@ async def _on_http(request: Request, error: Exception) -> Response:
     return response
 
 
-async def _on_fault(request: Request, _: Exception) -> Response:
-    log_fault("http.fault", path=request.scope.get("route") and request.scope["route"].path)
+def _on_fault(scope: Scope) -> Response:
+    """What nobody expected. In `Edge`, and no handler of Starlette's: its answer would lack the headers, and the server
+    would hear of the exception as well, print its words, and close the connection."""
+    log_fault("http.fault", path=_route_of(scope))
     return _envelope(500, "server_error", "Something broke on our side; please try again.", "internal")
 
 
@@ -282,8 +286,12 @@ class Edge:
         scope.setdefault("state", {})["came_ms"] = time.time_ns() // 1_000_000  # before anything was awaited
         is_page = scope["path"] == "/" or scope["path"].startswith("/assets/")
 
+        has_begun = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 _measure(scope, message["status"], began)
                 extra = [(b"x-request-id", request_id), *SECURITY_HEADERS]
                 if origin := scope.get("state", {}).get("allowed_origin"):  # a page that its key lets in (`auth`)
@@ -310,7 +318,13 @@ class Edge:
             response = await _on_parley_error(Request(scope), error)
             await response(scope, receive, send_with_headers)
             return
-        await self._app(scope, receive_bounded, send_with_headers)
+        try:
+            await self._app(scope, receive_bounded, send_with_headers)
+        except Exception:  # the edge of a request
+            response = _on_fault(scope)
+            if has_begun:  # the server cuts the connection, so that half an answer does not pass for a whole one
+                raise
+            await response(scope, receive, send_with_headers)
 
 
 def _measure(scope: Scope, status: int, began: float) -> None:
@@ -400,7 +414,7 @@ def _serve_web(app: FastAPI, web: Path | None) -> None:
     index = web / "index.html" if web else None
     if web is None or index is None or not index.is_file():
 
-        @app.get("/", include_in_schema=False)
+        @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
         async def no_client() -> Response:
             return PlainTextResponse(
                 "The web client is not built. Run: npm --prefix web ci && npm --prefix web run build\n"
@@ -408,7 +422,7 @@ def _serve_web(app: FastAPI, web: Path | None) -> None:
 
         return
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     def page() -> Response:  # in a thread: it looks at the file
         return FileResponse(index, headers={"cache-control": "no-cache"})
 

@@ -16,12 +16,14 @@ from fastapi import FastAPI
 
 from functions.app import create_app
 from functions.services import Services, open_services
+from functions.telemetry import hush_libraries
 from functions.workers.lambda_host import nodes_of, settings_here
 
 logger = Logger(service="parley")  # the one that telemetry writes to
 
 
 def app() -> FastAPI:
+    hush_libraries()  # the server's own lines have exceptions in their words
     settings = settings_here()
 
     @asynccontextmanager

@@ -2,31 +2,97 @@
 
 A log line is one event name and its fields, as one JSON object on stderr. A metric is a name of `METRICS` and labels
 from small closed sets: whatever else is given as a label is counted as "other". Fields and labels are ids (logs only),
-sizes, counts and times. Never text of users or models, never tokens or keys.
+sizes, counts and times. Never text of users or models, never tokens or keys. What broke is told by its type and the
+places it came through: an exception's words may quote what somebody wrote, and so may what libraries say.
 
 Where metrics go is decided at the edge (`metering.py`); without one, `count` and `observe` cost a comparison.
 """
 
+import errno
 import json
 import logging
 import re
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
+
+from functions.errors import ParleyError
+
+FRAMES = 24  # of a trace, those nearest to the fault
+CAUSES = 4
+_HERE = str(Path(__file__).resolve().parent.parent) + "/"
 
 _logger = logging.getLogger("parley")
 
 
 class _JsonLines(logging.Formatter):
+    """In ASCII: nothing that somebody sent can end a line, speak to a terminal, or fail to be encoded."""
+
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        line = {"time": f"{stamp}.{int(record.msecs):03d}Z", "level": record.levelname.lower()}
-        line |= {"event": record.getMessage()} | getattr(record, "fields", {})
-        if record.exc_info and record.exc_info[0]:
-            line["error"] = record.exc_info[0].__name__
-            line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        line: dict[str, Any] = {"time": f"{stamp}.{int(record.msecs):03d}Z", "level": record.levelname.lower()}
+        _without_words(record)
+        if record.name == _logger.name:
+            line["event"] = record.getMessage()
+        else:
+            line |= {"event": "library", "logger": record.name}
+            line["at"] = _place(record.pathname, record.lineno, record.funcName or "")
+        return json.dumps(line | getattr(record, "fields", {}), default=str)
+
+
+def _without_words(record: logging.LogRecord) -> bool:
+    """What is known of the record's exception becomes fields, and the exception itself goes: whatever formats the
+    record next would print its words. As a filter it lets everything through."""
+    if record.exc_info and record.exc_info[1] is not None:
+        record.fields = getattr(record, "fields", {}) | anatomy_of(record.exc_info[1])
+    record.exc_info = record.exc_text = record.stack_info = None
+    return True
+
+
+def anatomy_of(fault: BaseException) -> dict[str, Any]:
+    """For a log: its type, its code where it has one, and the places it came through, the nearest first; then the same
+    of what caused it. None of its words."""
+    known: dict[str, Any] = {"error": type(fault).__name__, "trace": _trace(fault)}
+    if (code := _code_of(fault)) is not None:
+        known["code"] = code
+    causes: list[dict[str, Any]] = []
+    seen = {id(fault)}
+    cause = fault.__cause__ or fault.__context__
+    while cause is not None and id(cause) not in seen and len(causes) < CAUSES:
+        seen.add(id(cause))
+        causes.append({"error": type(cause).__name__, "code": _code_of(cause), "at": _trace(cause)[:1]})
+        cause = cause.__cause__ or cause.__context__
+    return known | ({"causes": causes} if causes else {})
+
+
+def _code_of(fault: BaseException) -> str | None:
+    """The word of a closed set that says what it was."""
+    if isinstance(fault, ParleyError):
+        return fault.code
+    if isinstance(fault, OSError):
+        return errno.errorcode.get(fault.errno or 0)
+    known: str | None = getattr(fault, "sqlite_errorname", None) or getattr(fault, "cause_response_code", None)
+    return known  # SQLite's, DynamoDB's
+
+
+def _trace(fault: BaseException) -> list[str]:
+    places, at = [], fault.__traceback__
+    while at is not None:
+        code = at.tb_frame.f_code
+        places.append(_place(code.co_filename, at.tb_lineno, code.co_name))
+        at = at.tb_next
+    return places[: -FRAMES - 1 : -1]
+
+
+def _place(path: str, line: int, name: str) -> str:
+    """`functions/app.py:264 _on_fault`, `starlette/routing.py:73 app`."""
+    path = path.rpartition("site-packages/")[2].removeprefix(_HERE)
+    return f"{path}:{line} {name}"
+
+
+_logger.addFilter(_without_words)  # whoever formats what is said here: on Lambda that is Powertools
 
 
 def configure(level: str = "INFO") -> None:
@@ -36,6 +102,19 @@ def configure(level: str = "INFO") -> None:
     _logger.handlers[:] = [handler]
     _logger.setLevel(level)
     _logger.propagate = False
+    hush_libraries()
+
+
+def hush_libraries() -> None:
+    """From now on what others log in this process is a JSON line that says where in which code, without its words."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines())
+    handler.addFilter(lambda record: record.name != _logger.name)  # that has its own
+    logging.getLogger().handlers[:] = [handler]
+    for server in ("uvicorn", "uvicorn.error", "uvicorn.access"):  # which its own command has given handlers
+        logger = logging.getLogger(server)
+        logger.handlers.clear()
+        logger.propagate = True
 
 
 def log(event: str, **fields: Any) -> None:  # values only have to print
@@ -44,7 +123,7 @@ def log(event: str, **fields: Any) -> None:  # values only have to print
 
 
 def log_fault(event: str, **fields: Any) -> None:  # values only have to print
-    """Say that something broke, with the current exception's trace (code lines, no values)."""
+    """Say that something broke, with the current exception's `anatomy_of`."""
     _logger.exception(event, extra={"fields": fields})
 
 

@@ -1,12 +1,19 @@
 """The one vocabulary: what may be counted, where it goes, and what can never get in."""
 
+import errno
+import io
 import json
+import logging
 import secrets
-from collections.abc import Iterator
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from functions import telemetry
+from functions.errors import StoreUnavailable
 from functions.metering import EMF_VALUES, NAMESPACE, Embedded
 from functions.telemetry import LABEL_VALUES, METRICS, OTHER, count, observe
 
@@ -121,3 +128,85 @@ def test_what_is_not_sent_anywhere_costs_nothing_and_says_nothing(capsys: pytest
     finally:
         telemetry.send_metrics_to(was)
     assert capsys.readouterr().out == ""
+
+
+# -- lines of the log ----------------------------------------------------------------------------------------------
+SECRET = "xylophone"
+HOSTILE = f"{SECRET}\r\n\x1b[31m\u2028\x85\x9b2J\udcff"
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What is logged, read back as a machine reads it: each line by itself."""
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    loggers = [logging.getLogger(name) for name in ("", "parley", "uvicorn", "uvicorn.error", "uvicorn.access")]
+    was = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    telemetry.configure()
+    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    for logger, handlers, level, propagate in was:
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+def test_whatever_is_logged_is_one_line_of_ascii(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    telemetry.log("user.changed", user=HOSTILE, of={HOSTILE: [HOSTILE]})
+
+    [line] = lines()
+    assert line["user"] == HOSTILE
+    assert json.dumps(line).isascii()
+
+
+def test_a_fault_is_told_by_type_and_place_and_code_and_never_in_its_words(
+    lines: Callable[[], list[dict[str, Any]]],
+) -> None:
+    def read() -> None:
+        try:
+            raise sqlite3.OperationalError(HOSTILE)
+        except sqlite3.Error as cause:
+            raise StoreUnavailable(HOSTILE) from cause
+
+    try:
+        read()
+    except StoreUnavailable as fault:
+        fault.add_note(SECRET)
+        telemetry.log_fault("job.fault", job=1)
+    try:
+        raise FileNotFoundError(errno.ENOENT, SECRET, SECRET)
+    except OSError:
+        telemetry.log_fault("job.fault", job=2)
+
+    one, two = lines()
+    assert SECRET not in json.dumps([one, two])
+    assert (one["error"], one["code"], one["job"]) == ("StoreUnavailable", "store_unavailable", 1)
+    assert one["trace"][0].startswith("tests/test_telemetry.py:")
+    assert one["trace"][0].endswith(" read")
+    assert [cause["error"] for cause in one["causes"]] == ["OperationalError"]
+    assert (two["error"], two["code"]) == ("FileNotFoundError", "ENOENT")
+
+
+def test_what_libraries_say_is_a_line_without_their_words(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    server = logging.getLogger("uvicorn.error")
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        server.exception("Exception in ASGI application %s", HOSTILE)
+    logging.getLogger("asyncio").error(HOSTILE, stack_info=True)
+
+    one, two = lines()
+    assert SECRET not in json.dumps([one, two])
+    assert (one["logger"], one["error"], two["logger"]) == ("uvicorn.error", "ValueError", "asyncio")
+    assert one["at"].startswith("tests/test_telemetry.py:")
+
+
+def test_who_formats_our_lines_elsewhere_gets_no_exception_to_print(caplog: pytest.LogCaptureFixture) -> None:
+    """On Lambda that is Powertools, which also logs the exceptions of its batches here."""
+    try:
+        raise ValueError(SECRET)
+    except ValueError as fault:
+        logging.getLogger("parley").warning("Record processing exception", exc_info=fault)
+
+    [record] = caplog.records
+    assert SECRET not in caplog.text
+    assert record.exc_info is None
+    assert record.__dict__["fields"]["error"] == "ValueError"

@@ -120,7 +120,7 @@ async def _caller(request: Request, services: Services) -> Caller | None:
 def _admits_page(caller: Caller, request: Request) -> bool:
     """A page of another site that this API key is for, on the compatible API. The answer then says so (`Edge`)."""
     origin = request.headers.get("origin")
-    if origin is None or origin not in caller.origins or not request.url.path.startswith("/v1/"):
+    if origin is None or origin not in caller.origins or not request.scope["path"].startswith("/v1/"):
         return False
     request.state.allowed_origin = origin
     return True

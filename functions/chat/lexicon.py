@@ -13,12 +13,13 @@ The statistics are those of the documents that are searched: what is rare in one
 
 import math
 import re
-import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from functions.inference.lexical import in_one_form
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +74,7 @@ class Found:
 
 
 def terms(text: str, stop_signs: frozenset[str] = _STOP_SIGNS) -> Iterator[str]:
-    for token in _TOKEN.findall(unicodedata.normalize("NFKC", text)):
+    for token in _TOKEN.findall(in_one_form(text)):
         if _IS_SIGN.match(token):
             if len(token) == 1 and token not in stop_signs:
                 yield token

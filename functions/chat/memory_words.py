@@ -12,12 +12,11 @@ message is about.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from functions.chat.messages import MemoryKind
-from functions.inference.lexical import lexical_vector
+from functions.inference.lexical import in_one_form, lexical_vector
 from functions.settings import MEMORY_CHARS
 
 READ_CHARS = 4000  # of a message
@@ -146,7 +145,7 @@ def words(text: str) -> frozenset[str]:
     """What a text is about: its words without those that say little, cut to their beginnings; of scripts without
     spaces, pairs of signs."""
     found: set[str] = set()
-    for token in _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold()):
+    for token in _TOKEN.findall(in_one_form(text).casefold()):
         if re.match(rf"[{_SIGNS}]", token):
             found.update(_pairs(token))
         elif token not in _EMPTY:
@@ -172,7 +171,7 @@ def overlap(of: str, within: str) -> float:
 
 def plain(text: str) -> str:
     """The text without case, spaces and signs of punctuation: two that are equal so are the same."""
-    return "".join(_TOKEN.findall(unicodedata.normalize("NFKC", text).casefold()))
+    return "".join(_TOKEN.findall(in_one_form(text).casefold()))
 
 
 def say_the_same(one: str, other: str) -> bool:

@@ -32,9 +32,10 @@ STEM = 3  # letters that are left alone
 _QUOTED = re.compile(
     r"```.*?```|`[^`]+`|\"[^\"]+\"|“[^”]+”|‘[^’]+’|「[^」]+」|『[^』]+』|《[^》]+》|(?<!\w)'[^']+'(?!\w)", re.DOTALL
 )
-# Begins at the beginning of a word, and does not go back into it: a word of two thousand letters took five seconds.
+# Begins where a word or a path does and nowhere within, and does not go back into it: one of two thousand letters took
+# five seconds.
 _CODE = re.compile(
-    r"https?://\S+|[\w.+-]++@[\w.-]+\w|(?:[\w.-]*+[/\\])+[\w.-]+|\b[A-Z0-9_]*+[a-z]\w*_\w+|\b\w++\(\)"
+    r"https?://\S+|(?<![\w.+-])[\w.+-]++@[\w.-]+\w|(?<![\w./\\-])(?:[\w.-]*+[/\\])+[\w.-]+|\b[A-Z0-9_]*+[a-z]\w*_\w+|\b\w++\(\)"
     r"|\b\w*[a-z][A-Z]\w*|\b\w++(?:\.\w++)+|\b(?=\w*[A-Za-z])(?=\w*\d)\w+|[A-Za-z][+#]+|[=<>!+*/^|&~$€£¥%{}\[\]\\-]+",
     re.ASCII,
 )

@@ -21,6 +21,7 @@ from functions.inference.nodes import Node, nodes_from
 from functions.inference.pricing import usd_per_second
 from functions.services import Services, open_services
 from functions.settings import LambdaSettings, Settings
+from functions.telemetry import hush_libraries
 
 SPARE_SECONDS = 15.0  # to give back what is under way, before Lambda ends the process
 
@@ -64,6 +65,7 @@ class Warm:
 
     async def _run(self, work: Callable[[Services], Awaitable[T]]) -> T:
         if self._services is None:
+            hush_libraries()
             settings = settings_here()
             opening = open_services(settings, nodes_of(settings), guards_later=True)  # most jobs check no input
             self._services = await self._stack.enter_async_context(opening)

@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.services import Services
-from functions.telemetry import log
+from functions.telemetry import log, log_fault
 from functions.workers.embedded import sweep
 from functions.workers.lambda_host import SPARE_SECONDS, Warm
 from functions.workers.nightly import summarise_chats
@@ -22,6 +22,10 @@ warm = Warm()
 
 class Time(msgspec.Struct, frozen=True):
     do: Literal["night", "sweep"] = "night"
+
+
+class Failed(Exception):
+    """Says only of which type the exception was; the log has the rest."""
 
 
 @logger.inject_lambda_context
@@ -36,4 +40,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
             return await sweep(services, within_s=within_s)
         return await summarise_chats(services, within_s=within_s)
 
-    return {"jobs": warm.run(work)}
+    try:
+        return {"jobs": warm.run(work)}
+    except Exception as fault:  # Lambda prints the words of what it is given
+        log_fault("clock.fault", do=time.do)
+        raise Failed(type(fault).__name__) from None
