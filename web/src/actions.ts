@@ -2,7 +2,8 @@
 
 import { signal } from '@preact/signals';
 import { api, ApiError, dropSilentStreams, type Completion } from './api';
-import { loadChats, patchChat } from './chats';
+import { finishDeletes, loadChats, patchChat } from './chats';
+import { deleteNow } from './deletes';
 import { draftOf, dropDraft, keepDraft } from './lib/drafts';
 import { carryOver, isGrounded } from './lib/grounded';
 import { newId } from './lib/ids';
@@ -80,6 +81,7 @@ export async function start(): Promise<void> {
   await loadServer();
   if (state.peek().session === 'out') return;
   askAgain();
+  finishDeletes();
   await Promise.all([loadChats(), loadProfile()]);
 }
 
@@ -150,6 +152,7 @@ export async function signIn(token: string): Promise<Problem | null> {
 }
 
 export async function signOut(): Promise<void> {
+  await deleteNow();
   let elsewhere: string | null = null;
   try {
     elsewhere = await api.signOut();

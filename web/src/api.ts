@@ -178,9 +178,6 @@ export const api = {
   chat: (id: string, values: { limit?: number; before?: string | null } = {}) =>
     json<ChatDetail>('GET', `/chat/${part(id)}${query(values)}`),
   patchChat: (id: string, patch: ChatPatch) => json<Chat>('PATCH', `/chat/${part(id)}`, patch),
-  /** `keepalive` lets a delete that was waiting for its undo time outlive the page. */
-  deleteChat: async (id: string): Promise<void> =>
-    void (await request('DELETE', `/chat/${part(id)}`, undefined, { keepalive: true })),
   putFeedback: (chatId: string, messageId: string, opinion: Opinion) =>
     json<Feedback>('PUT', feedbackUrl(chatId, messageId), opinion),
   dropFeedback: async (chatId: string, messageId: string): Promise<null> =>

@@ -1,7 +1,8 @@
 /** The list of chats and what a reader does to a whole chat: rename, pin, archive, delete. */
 
-import { api, ApiError, type ChatPatch } from './api';
+import { api, part, type ChatPatch } from './api';
 import { dropKept } from './kept';
+import { deleteLater, deleteTheRest, leaving, undo } from './deletes';
 import { dropDraft } from './lib/drafts';
 import { noticed } from './noticed';
 import { dispatch, state } from './store';
@@ -19,7 +20,7 @@ export async function loadChats(query: string = state.peek().list.query, more = 
   dispatch({ type: 'list-asked', query, more });
   try {
     const page = await api.chats({ limit: PAGE, after, q: query }, mine.signal);
-    const data = page.data.filter((chat) => !leaving.has(chat.id));
+    const data = page.data.filter((chat) => !leaving.peek().has(pathOf(chat.id)));
     dispatch({ type: 'list-came', query, page: { ...page, data }, more });
   } catch (error) {
     if (!mine.signal.aborted) dispatch({ type: 'list-failed', query, problem: noticed(error) });
@@ -57,43 +58,32 @@ export async function unarchiveChat(chat: Chat): Promise<Problem | null> {
   return problem;
 }
 
-/** A deleted chat goes for good when the time to undo is over. */
-const leaving = new Map<string, { chat: Chat; timer: ReturnType<typeof setTimeout> }>();
-export const UNDO_MS = 7_000;
+const pathOf = (id: string): string => `/chat/${part(id)}`;
 
+/** A deleted chat goes for good when the time to undo is over. */
 export function deleteChat(chat: Chat): void {
   hideChat(chat);
-  leaving.set(chat.id, { chat, timer: setTimeout(() => void finishDelete(chat.id), UNDO_MS) });
+  deleteLater(pathOf(chat.id), (how) => (how === 'gone' ? forgetChat(chat.id) : dispatch({ type: 'chat-put', chat })));
 }
 
-export function undoDelete(id: string): void {
-  const one = leaving.get(id);
-  if (!one) return;
-  clearTimeout(one.timer);
-  leaving.delete(id);
-  dispatch({ type: 'chat-put', chat: one.chat });
+export function undoDelete(chat: Chat): void {
+  if (!undo(pathOf(chat.id))) return;
+  dispatch({ type: 'chat-put', chat });
   // Where it belongs among the found only the server knows.
   if (state.peek().list.query !== '') void loadChats();
 }
 
-async function finishDelete(id: string): Promise<void> {
-  const one = leaving.get(id);
-  if (!one) return;
-  clearTimeout(one.timer);
-  try {
-    await api.deleteChat(id);
-    dropDraft(id);
-    dropKept(id);
-    dispatch({ type: 'chat-gone', id });
-    tell({ chat: id, what: 'gone' });
-  } catch (error) {
-    noticed(error);
-    if (!(error instanceof ApiError && error.status === 404)) dispatch({ type: 'chat-put', chat: one.chat });
-  }
-  leaving.delete(id);
+function forgetChat(id: string): void {
+  dropDraft(id);
+  dropKept(id);
+  dispatch({ type: 'chat-gone', id });
+  tell({ chat: id, what: 'gone' });
 }
 
-/** The page goes away: what was deleted is deleted now. */
-export function finishDeletes(): void {
-  for (const id of leaving.keys()) void finishDelete(id);
-}
+/** What was deleted shortly before this page opened goes too. */
+export const finishDeletes = (): void =>
+  deleteTheRest((how, path) => {
+    if (!path.startsWith(pathOf(''))) return;
+    if (how === 'gone') forgetChat(decodeURIComponent(path.slice(pathOf('').length)));
+    else void loadChats();
+  });

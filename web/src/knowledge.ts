@@ -2,6 +2,7 @@
 
 import { computed, signal } from '@preact/signals';
 import { ApiError, json, part, query, refusalOf, request } from './api';
+import { deleteLater, deleteNow, leaving, undo } from './deletes';
 import { noticed, tried } from './noticed';
 import type { Page, Problem } from './wire';
 
@@ -46,7 +47,6 @@ export interface Member {
 
 export const FILE_BYTES = 25 * 1024 * 1024;
 export const ACCEPTED = '.pdf,.docx,.html,.htm,.md,.markdown,.txt';
-export const UNDO_MS = 7_000;
 const AT_ONCE = 50;
 const POLL_MS = [700, 1_000, 1_500, 2_000, 3_000];
 
@@ -56,7 +56,6 @@ export const chosen = signal<string | null>(null);
 export const documents = signal<readonly Document[] | null>(null);
 export const hasMore = signal(false);
 export const uploads = signal<readonly Upload[]>([]);
-export const leaving = signal<ReadonlySet<string>>(new Set());
 
 export const collection = computed(() => collections.value?.find(({ id }) => id === chosen.value) ?? null);
 export const canChange = computed(() => (collection.value?.role ?? 'owner') !== 'reader');
@@ -177,30 +176,21 @@ export const retry = (id: string): Promise<Problem | null> =>
     watch();
   });
 
-const timers = new Map<string, ReturnType<typeof setTimeout>>();
+const PREFIX = '/knowledge/';
+const pathOf = (id: string): string => PREFIX + part(id);
+export const isLeaving = (id: string): boolean => leaving.value.has(pathOf(id));
 
 export function remove(id: string): void {
-  leaving.value = new Set([...leaving.peek(), id]);
-  timers.set(id, setTimeout(() => void finish(id), UNDO_MS));
+  deleteLater(pathOf(id), (how) => {
+    if (how === 'gone') drop(id);
+    void loadCollections();
+  });
 }
 
-export function keep(id: string): void {
-  clearTimeout(timers.get(id));
-  timers.delete(id);
-  leaving.value = new Set([...leaving.peek()].filter((other) => other !== id));
-}
-
-async function finish(id: string): Promise<void> {
-  if (!timers.has(id)) return;
-  const problem = await tried(async () => void (await request('DELETE', `/knowledge/${part(id)}`, undefined, { keepalive: true })));
-  keep(id);
-  if (!problem || problem.code === 'not_found') drop(id);
-  await loadCollections();
-}
+export const keep = (id: string): boolean => undo(pathOf(id));
 
 /** The page is closed: what was to be deleted is deleted now. */
-export const finishAll = (): void => [...timers.keys()].forEach((id) => void finish(id));
-addEventListener('pagehide', finishAll);
+export const finishAll = (): void => void deleteNow(PREFIX);
 
 // ---------------------------------------------------------------- uploads
 

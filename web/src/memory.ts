@@ -2,6 +2,7 @@
 
 import { signal } from '@preact/signals';
 import { json, part, query, request } from './api';
+import { deleteLater, deleteNow, leaving, undo } from './deletes';
 import { tried } from './noticed';
 import { dispatch, profile } from './store';
 import type { Page, Problem } from './wire';
@@ -17,11 +18,6 @@ export interface Memory {
 
 /** Null: not loaded yet. Newest first. */
 export const memories = signal<readonly Memory[] | null>(null);
-/** Those that go when the time to undo is over. */
-export const leaving = signal<ReadonlySet<string>>(new Set());
-export const UNDO_MS = 7_000;
-
-const timers = new Map<string, ReturnType<typeof setTimeout>>();
 const AT_ONCE = 100;
 
 /** All of them: the server keeps a few hundred at most. */
@@ -49,34 +45,24 @@ export const edit = (id: string, text: string): Promise<Problem | null> =>
     memories.value = (memories.peek() ?? []).map((one) => (one.id === id ? changed : one));
   });
 
+const PREFIX = '/memories/';
+const pathOf = (id: string): string => PREFIX + part(id);
+export const isLeaving = (id: string): boolean => leaving.value.has(pathOf(id));
+
 export function forget(id: string): void {
-  leaving.value = new Set([...leaving.peek(), id]);
-  timers.set(id, setTimeout(() => void finish(id), UNDO_MS));
+  deleteLater(pathOf(id), (how) => {
+    if (how === 'gone') memories.value = (memories.peek() ?? []).filter((one) => one.id !== id);
+  });
 }
 
-export function keep(id: string): void {
-  clearTimeout(timers.get(id));
-  timers.delete(id);
-  stays(id);
-}
-
-const stays = (id: string): void => void (leaving.value = new Set([...leaving.peek()].filter((other) => other !== id)));
-
-async function finish(id: string): Promise<void> {
-  clearTimeout(timers.get(id));
-  if (!timers.delete(id)) return;
-  const problem = await tried(async () => void (await request('DELETE', `/memories/${part(id)}`, undefined, { keepalive: true })));
-  if (!problem || problem.code === 'not_found') memories.value = (memories.peek() ?? []).filter((one) => one.id !== id);
-  stays(id);
-}
+export const keep = (id: string): boolean => undo(pathOf(id));
 
 /** The page is closed: what was to be forgotten is forgotten now. */
-export const finishAll = (): void => [...timers.keys()].forEach((id) => void finish(id));
-addEventListener('pagehide', finishAll);
+export const finishAll = (): void => void deleteNow(PREFIX);
 
 export const forgetAll = (): Promise<Problem | null> =>
   tried(async () => {
-    for (const id of timers.keys()) keep(id);
+    for (const { id } of memories.peek() ?? []) keep(id);
     await request('DELETE', '/memories');
     memories.value = [];
   });

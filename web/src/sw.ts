@@ -17,6 +17,9 @@ const PAGE = '/';
 /** A page that was seen before opens from here when the network takes longer. */
 const PATIENCE_MS = 3_000;
 
+/** Static routes are not in every browser, nor in the types. */
+type Routing = ExtendableEvent & { addRoutes?: (rule: object) => Promise<void> };
+
 const fresh = (path: string): Request => new Request(path, { cache: 'no-cache', credentials: 'same-origin' });
 
 async function fill(): Promise<void> {
@@ -50,7 +53,11 @@ async function file(request: Request): Promise<Response> {
   return answer;
 }
 
-worker.addEventListener('install', (event) => event.waitUntil(fill()));
+worker.addEventListener('install', (event) => {
+  // What changes something is none of the worker's business, and a request that outlives its page cannot wait for one.
+  (event as Routing).addRoutes?.({ condition: { not: { requestMethod: 'GET' } }, source: 'network' }).catch(() => {});
+  event.waitUntil(fill());
+});
 worker.addEventListener('activate', (event) => event.waitUntil(forgetOthers().then(() => worker.clients.claim())));
 worker.addEventListener('message', ({ data }) => data === 'take over' && void worker.skipWaiting());
 worker.addEventListener('fetch', (event) => {

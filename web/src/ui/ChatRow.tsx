@@ -2,7 +2,8 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { api } from '../api';
-import { archiveChat, deleteChat, patchChat, unarchiveChat, undoDelete, UNDO_MS } from '../chats';
+import { archiveChat, deleteChat, patchChat, unarchiveChat, undoDelete } from '../chats';
+import { UNDO_MS } from '../deletes';
 import { t } from '../lib/i18n';
 import { isComposing } from '../lib/keys';
 import { picked } from '../lib/selection';
@@ -19,7 +20,7 @@ export function archive(chat: Chat): void {
 
 export function remove(chat: Chat): void {
   deleteChat(chat);
-  toast(t.peek().deleted(chat.title ?? t.peek().untitled), { label: t.peek().undo, run: () => (undoDelete(chat.id), focus.row(chat.id)) }, UNDO_MS);
+  toast(t.peek().deleted(chat.title ?? t.peek().untitled), { label: t.peek().undo, run: () => (undoDelete(chat), focus.row(chat.id)) }, UNDO_MS);
 }
 
 export const togglePin = (chat: Chat): void => void patchChat(chat.id, { pinned: !chat.pinned });

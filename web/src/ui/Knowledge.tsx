@@ -236,7 +236,7 @@ function Uploading({ one }: { one: model.Upload }) {
 
 function Row({ one, refuse }: { one: model.Document; refuse: (problem: Problem | null) => void }) {
   const w = words.value;
-  if (model.leaving.value.has(one.id)) {
+  if (model.isLeaving(one.id)) {
     return (
       <li class="document" role="status">
         <icons.Page />

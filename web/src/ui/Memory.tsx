@@ -5,7 +5,7 @@ import { words } from '../i18n/memory';
 import { dayOf } from '../lib/format';
 import { locale, t } from '../lib/i18n';
 import { isComposing } from '../lib/keys';
-import { add, edit, finishAll, forget, forgetAll, keep, leaving, load, memories, use, type Memory as One } from '../memory';
+import { add, edit, finishAll, forget, forgetAll, isLeaving, keep, load, memories, use, type Memory as One } from '../memory';
 import { profile } from '../store';
 import '../style/memory.css';
 import type { Problem } from '../wire';
@@ -100,7 +100,7 @@ interface RowProps {
 function Row({ one, refuse }: RowProps) {
   const [isEditing, setEditing] = useState(false);
   const w = words.value;
-  if (leaving.value.has(one.id)) {
+  if (isLeaving(one.id)) {
     return (
       <li class="memory-row leaving" role="status">
         <span class="memory-text quiet">{w.forgotten}</span>

@@ -3,7 +3,8 @@
 import { batch } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import { json, part } from '../api';
-import { deleteChat, hideChat, loadChats, patchChat, undoDelete, UNDO_MS } from '../chats';
+import { deleteChat, hideChat, loadChats, patchChat, undoDelete } from '../chats';
+import { UNDO_MS } from '../deletes';
 import { words } from '../i18n/selection';
 import { saveFile } from '../lib/download';
 import { t } from '../lib/i18n';
@@ -46,7 +47,7 @@ function archiveAll(chats: readonly Chat[]): void {
 
 function deleteAll(chats: readonly Chat[]): void {
   batch(() => chats.forEach(deleteChat));
-  const undo = () => batch(() => chats.forEach(({ id }) => undoDelete(id)));
+  const undo = () => batch(() => chats.forEach(undoDelete));
   toast(words.peek().deleted(chats.length), { label: t.peek().undo, run: undo }, UNDO_MS);
 }
 

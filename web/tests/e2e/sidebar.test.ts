@@ -119,6 +119,40 @@ test('several chats are picked and deleted together, and brought back', async ({
   expect(parley.mock.requests.filter((line) => line.startsWith('DELETE'))).toEqual([]);
 });
 
+test('a chat deleted as the page closed is gone for good, also where the browser drops the request', async ({ page, context, parley }) => {
+  await page.addInitScript(() => {
+    const send = window.fetch;
+    window.fetch = (to, init) => (init?.method === 'DELETE' ? new Promise(() => {}) : send(to, init));
+  });
+  await parley.open();
+  await page.locator('.row').first().getByRole('link').focus();
+  await page.keyboard.press('Delete');
+  await expect(page.locator('.row')).toHaveCount(3);
+  const opened = await context.newPage();
+  await page.close();
+  expect(parley.mock.chats.size).toBe(4);
+
+  await opened.goto(parley.url);
+  await expect(opened.locator('.row')).toHaveCount(3);
+  await expect.poll(() => parley.mock.chats.size, { timeout: 15_000 }).toBe(3);
+});
+
+test('what is undone in one tab is not deleted by another that was opened meanwhile', async ({ page, context, parley }) => {
+  await page.clock.install();
+  await parley.open();
+  await page.locator('.row').first().getByRole('link').focus();
+  await page.keyboard.press('Delete');
+  await expect(page.locator('.row')).toHaveCount(3);
+  const other = await context.newPage();
+  await other.clock.install();
+  await other.goto(parley.url);
+  await expect(other.locator('.row')).toHaveCount(3);
+  await page.getByRole('button', { name: 'Undo' }).click();
+  await other.clock.runFor(10_000);
+  expect(parley.mock.requests.filter((line) => line.startsWith('DELETE'))).toEqual([]);
+  await expect(other.locator('.row')).toHaveCount(4);
+});
+
 test('several chats are picked with the keyboard, archived, and brought back', async ({ page, parley }) => {
   await parley.open();
   await page.getByLabel('Search chats').focus();
