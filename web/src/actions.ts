@@ -4,9 +4,10 @@ import { signal } from '@preact/signals';
 import { api, ApiError, dropSilentStreams, type Completion } from './api';
 import { finishDeletes, loadChats, patchChat } from './chats';
 import { deleteNow } from './deletes';
-import { draftOf, dropDraft, keepDraft } from './lib/drafts';
+import { dropDraft } from './lib/drafts';
 import { carryOver, isGrounded } from './lib/grounded';
 import { newId } from './lib/ids';
+import { allWaiting, dropWaiting, keepWaiting, waitingIn } from './lib/outbox';
 import { carryTuning, samplingOf, tuningOf } from './lib/tuning';
 import { forgetAll } from './lib/stored';
 import { refreshModels } from './models';
@@ -44,6 +45,7 @@ export function setOnline(online: boolean): void {
   if (wasOnline || state.peek().session !== 'in') return;
   void loadChats();
   askAgain();
+  void sendWaiting();
 }
 
 /** The open chat, if it could not be loaded or is shown as this device has kept it. */
@@ -83,6 +85,7 @@ export async function start(): Promise<void> {
   askAgain();
   finishDeletes();
   await Promise.all([loadChats(), loadProfile()]);
+  await sendWaiting();
 }
 
 export async function loadServer(): Promise<void> {
@@ -186,18 +189,15 @@ export async function loadThread(id: string): Promise<void> {
       dispatch({ type: 'model', model });
     }
     if (detail.active_run !== null) attach(id, detail.active_run);
-    else if (!following.has(id)) settleDraft(id);
+    else if (showWaiting(id)) void sendWaiting();
     keepChat(id);
   } catch (error) {
     const isAway = error instanceof ApiError && error.status === 0;
-    if (isAway && threadOf(id)?.state !== 'ready' && (await showKept(id))) return;
+    if (isAway && threadOf(id)?.state !== 'ready' && ((await showKept(id)) || waitingIn(id))) return void showWaiting(id);
     // An address that no chat can have is refused as bad input: to its reader it is just as missing.
     const missing = error instanceof ApiError && (error.status === 404 || error.status === 400);
-    if (missing && draftOf(id).text !== '') {
-      // The chat was made here and never reached the server; its text is still ours.
-      dispatch({ type: 'thread-new', id });
-      return;
-    }
+    // The chat was made here and never reached the server; its text is still ours.
+    if (missing && (await isOurs()) && showWaiting(id)) return void sendWaiting();
     dispatch({ type: 'thread-failed', id, problem: noticed(error), missing });
   }
 }
@@ -210,12 +210,6 @@ export async function loadEarlier(id: string): Promise<void> {
   } catch (error) {
     noticed(error);
   }
-}
-
-/** A draft that was sent and did arrive (the page was closed in between) is no draft any more. */
-function settleDraft(id: string): void {
-  const { sentAs } = draftOf(id);
-  if (sentAs !== null && threadOf(id)?.messages[sentAs]) dropDraft(id);
 }
 
 export function switchBranch(chatId: string, messageId: string): void {
@@ -246,19 +240,23 @@ export function send(text: string, parentId?: string | null): void {
   }
   const thread = threadOf(chatId);
   if (!thread) return;
-  const draft = draftOf(chatId);
-  const isSame = draft.sentAs !== null && draft.text === text && parentId === undefined;
+  dropDraft(chatId);
+  // What has not arrived can be followed by nothing: what still waits there goes out with this, in one message.
+  const late = thread.messages[thread.leaf ?? ''];
+  const isLate = late !== undefined && late.role === 'user' && thread.unsent[late.id] !== undefined;
+  const isMore = parentId === undefined && isLate && thread.unsent[late.id]!.problem.code === 'network';
+  const parent = parentId === undefined ? (isLate ? late.parent_id : thread.leaf) : parentId;
   const message: Message = {
-    id: isSame ? draft.sentAs! : newId(),
+    id: newId(),
     chat_id: chatId,
-    parent_id: parentId === undefined ? thread.leaf : parentId,
+    parent_id: parent,
     role: 'user',
-    content: text,
+    content: isMore ? `${late.content}\n\n${text}` : text,
     created_at: new Date().toISOString(),
     status: 'complete',
   };
-  if (parentId === undefined) keepDraft(chatId, { text, sentAs: message.id });
-  deliver(chatId, message);
+  const isEdited = parentId !== undefined && isLate && late.parent_id === parentId;
+  deliver(chatId, message, isMore || isEdited ? [late.id] : []);
 }
 
 /** Sends again what did not get through, under the same id: the server knows it if it did arrive. */
@@ -267,10 +265,12 @@ export function resend(chatId: string, messageId: string): void {
   if (message) deliver(chatId, message);
 }
 
-function deliver(chatId: string, message: Message): void {
+function deliver(chatId: string, message: Message, instead: readonly string[] = []): void {
   const { model, threads } = state.peek();
   const isNew = threads[chatId]?.chat === null;
-  dispatch({ type: 'sent', id: chatId, message, model, at: now() });
+  dispatch({ type: 'sent', id: chatId, message, model, at: now(), instead });
+  const { id, content: text, parent_id: parent, created_at: at } = message;
+  keepWaiting(chatId, { id, text, parent, at, isNew, temporary: temporary.has(chatId), refused: null });
   const body: Completion = {
     message: { id: message.id, content: message.content, parent_id: message.parent_id },
     ...wishes(chatId, model),
@@ -279,6 +279,37 @@ function deliver(chatId: string, message: Message): void {
     if (isNew && threadOf(chatId)?.chat === null) await makeChat(chatId, model ?? undefined);
     return api.complete(chatId, body, message.id, signal);
   });
+}
+
+/** What the outbox has for this chat, under what is there. False: it has nothing, or that is on its way. */
+function showWaiting(chatId: string): boolean {
+  const waiting = waitingIn(chatId);
+  const thread = threadOf(chatId);
+  if (!waiting || !thread || following.has(chatId)) return false;
+  const { id, text, parent, at, refused } = waiting;
+  if (thread.messages[id] && !thread.unsent[id]) return dropWaiting(chatId), false; // it did arrive
+  if (thread.unsent[id] && thread.leaf === id) return true;
+  if (waiting.temporary) temporary.add(chatId);
+  const message: Message = { id, chat_id: chatId, parent_id: parent, role: 'user', content: text, created_at: at, status: 'complete' };
+  dispatch({ type: 'sent', id: chatId, message, model: state.peek().model, at: now() });
+  dispatch({ type: 'unsent', id: chatId, messageId: id, unsent: { problem: refused ?? { code: 'network', message: '' }, retryAt: null } });
+  return true;
+}
+
+/** Whether who reads here is known: what somebody else had left in this browser is then gone. */
+async function isOurs(): Promise<boolean> {
+  if (state.peek().profile === null) await loadProfile();
+  return state.peek().profile !== null;
+}
+
+/** The network is there: what waits for nothing else goes out, in whichever chat it is. */
+async function sendWaiting(): Promise<void> {
+  if (allWaiting().length === 0 || !(await isOurs())) return;
+  for (const [chatId, { id, refused }] of allWaiting()) {
+    if (refused !== null || following.has(chatId)) continue;
+    if (threadOf(chatId)?.unsent[id]) resend(chatId, id);
+    else await loadThread(chatId); // which shows it, and comes back here
+  }
 }
 
 /** What this chat wants of every answer. */
@@ -381,7 +412,7 @@ async function run(
         if (!told) {
           told = true;
           if (subject !== null) keys.delete(subject);
-          accepted(chatId, subject !== null);
+          accepted(chatId, subject);
         }
         if (events.some(({ event }) => isTerminal(event))) afterwards(chatId);
       },
@@ -393,6 +424,9 @@ async function run(
     const status = error instanceof ApiError ? error.status : 0;
     if (problem.code === 'paused') void loadProfile();
     if (subject === null || told) return lost(chatId, mine);
+    const waiting = waitingIn(chatId);
+    // A session that ended says nothing about the message.
+    if (waiting?.id === subject && status !== 401 && !(error instanceof ApiError && error.isPassing)) keepWaiting(chatId, { ...waiting, refused: problem });
     const retryAfterMs = error instanceof ApiError ? error.retryAfterMs : null;
     dispatch({
       type: 'unsent',
@@ -412,12 +446,11 @@ async function run(
 
 const isWaking = (phase: Phase | undefined): boolean => phase === 'waking' || phase === 'loading';
 
-/** The first event: the message is stored, so the draft may go and the other tabs may know. */
-function accepted(chatId: string, isOurs: boolean): void {
+/** The first event: the message is stored, so it waits no more and the other tabs may know. */
+function accepted(chatId: string, subject: string | null): void {
   const thread = threadOf(chatId);
-  const { sentAs } = draftOf(chatId);
-  if (sentAs !== null && thread?.messages[sentAs]) dropDraft(chatId);
-  if (isOurs) tell({ chat: chatId, what: 'run' });
+  if (subject !== null && waitingIn(chatId)?.id === subject) dropWaiting(chatId);
+  if (subject !== null) tell({ chat: chatId, what: 'run' });
   if (thread?.run?.stopping && thread.run.runId) void stopRun(thread.run.runId);
   // Another tab's message: this one has only heard its answer begin.
   const parent = thread?.run?.userMessageId;

@@ -4,6 +4,7 @@ import { api, part, type ChatPatch } from './api';
 import { dropKept } from './kept';
 import { deleteLater, deleteTheRest, leaving, undo } from './deletes';
 import { dropDraft } from './lib/drafts';
+import { dropWaiting } from './lib/outbox';
 import { noticed } from './noticed';
 import { dispatch, state } from './store';
 import { tell } from './tabs';
@@ -75,6 +76,7 @@ export function undoDelete(chat: Chat): void {
 
 function forgetChat(id: string): void {
   dropDraft(id);
+  dropWaiting(id);
   dropKept(id);
   dispatch({ type: 'chat-gone', id });
   tell({ chat: id, what: 'gone' });

@@ -3,7 +3,8 @@
 import { dispatch, state } from './store';
 import { forgetAll, load, save } from './lib/stored';
 import { change } from './lib/settings';
-import type { ChatDetail } from './wire';
+import { allWaiting } from './lib/outbox';
+import type { Chat, ChatDetail } from './wire';
 
 const offline = () => import('./lib/offline');
 const isText = (value: unknown): value is string => typeof value === 'string';
@@ -54,11 +55,19 @@ export async function showKept(id: string): Promise<boolean> {
 /** The list of what can be read, while the server cannot be asked for the whole one. */
 export async function listKept(): Promise<void> {
   const owner = reader();
-  const chats = owner && (await offline().then(({ list }) => list(owner), ignore));
-  if (!chats || chats.length === 0 || state.peek().list.state === 'ready') return;
+  const kept = owner && (await offline().then(({ list }) => list(owner), ignore));
+  const chats = [...notYet(), ...(kept || [])];
+  if (chats.length === 0 || state.peek().list.state === 'ready') return;
   dispatch({ type: 'list-asked', query: '', more: false });
   dispatch({ type: 'list-came', query: '', page: { data: chats, has_more: false, last_id: null }, more: false });
 }
+
+/** Chats that no server has heard of: their first message waits for the network. */
+const notYet = (): Chat[] =>
+  allWaiting()
+    .filter(([, { isNew, temporary }]) => isNew && !temporary)
+    .map(([id, { text, at }]) => ({ id, title: text.slice(0, 60), model: null, system_prompt: null, created_at: at, updated_at: at, pinned: false, archived: false, active_leaf: null, active_run: null }))
+    .reverse();
 
 export function dropKept(id: string): void {
   const owner = reader();

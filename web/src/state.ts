@@ -108,7 +108,8 @@ export type Change =
   | { type: 'thread-came'; detail: ChatDetail }
   | { type: 'thread-earlier'; detail: ChatDetail }
   | { type: 'thread-failed'; id: string; problem: Problem; missing: boolean }
-  | { type: 'sent'; id: string; message: Message; model: string | null; at: number }
+  /** `instead`: of messages that never arrived. */
+  | { type: 'sent'; id: string; message: Message; model: string | null; at: number; instead?: readonly string[] }
   | { type: 'unsent'; id: string; messageId: string; unsent: Unsent }
   | { type: 'regenerating'; id: string; messageId: string; model: string | null; at: number }
   | { type: 'attached'; id: string; runId: string; at: number }
@@ -208,15 +209,15 @@ export function reduce(state: State, change: Change): State {
 
     case 'sent':
       return withThread(state, change.id, (thread) => {
-        const { [change.message.id]: _, ...unsent } = thread.unsent;
+        const { message, instead = [] } = change;
         return {
           ...thread,
           state: 'ready',
-          messages: { ...thread.messages, [change.message.id]: change.message },
-          leaf: change.message.id,
-          unsent,
+          messages: { ...without(thread.messages, (id) => instead.includes(id)), [message.id]: message },
+          leaf: message.id,
+          unsent: without(thread.unsent, (id) => id === message.id || instead.includes(id)),
           ended: null,
-          run: newRun(change.at, { userMessageId: change.message.id, model: change.model }),
+          run: newRun(change.at, { userMessageId: message.id, model: change.model }),
         };
       });
     case 'unsent':
@@ -316,6 +317,9 @@ function withThread(state: State, id: string, change: (thread: Thread) => Thread
   return next === thread ? state : put(state, next);
 }
 
+const without = <T>(all: Readonly<Record<string, T>>, isOut: (id: string) => boolean): Record<string, T> =>
+  Object.fromEntries(Object.entries(all).filter(([id]) => !isOut(id)));
+
 const byId = (messages: readonly Message[]): Messages => Object.fromEntries(messages.map((message) => [message.id, message]));
 
 function cameThread(state: State, detail: ChatDetail): State {
@@ -330,6 +334,8 @@ function cameThread(state: State, detail: ChatDetail): State {
   const older = has_more && oldest !== undefined ? Object.values(old.messages).filter((message) => message.id < oldest) : [];
   const listed = list.map((message): Message => (old.messages[message.id]?.withdrawn ? { ...message, withdrawn: true } : message));
   const messages = { ...byId(older), ...byId(own), ...byId(listed) };
+  // Another tab has sent it.
+  const arrived = new Set(list.filter(({ role }) => role === 'user').map(({ id }) => id));
   const leaf =
     old.run !== null && old.leaf !== null && messages[old.leaf]
       ? old.leaf
@@ -340,6 +346,7 @@ function cameThread(state: State, detail: ChatDetail): State {
     ...old,
     chat,
     messages,
+    unsent: without(old.unsent, (id) => arrived.has(id)),
     summary: summary ?? null,
     leaf,
     state: 'ready',

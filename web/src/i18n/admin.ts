@@ -56,6 +56,9 @@ const en = {
 
   verdictsIntro: (n: string) => `The guardrails stepped in ${n === '1' ? 'once' : `${n} times`} in the last 30 days. Neither texts nor users are counted.`,
   verdictsNone: 'The guardrails have not stepped in during the last 30 days.',
+  byDay: 'By day',
+  day: 'Day',
+  asTable: 'As a table',
   byRail: 'By check',
   rail: 'Check',
   stage: 'Where',
@@ -125,6 +128,9 @@ const zh: typeof en = {
 
   verdictsIntro: (n) => `过去 30 天防护介入 ${n} 次。不记录文本和用户。`,
   verdictsNone: '过去 30 天防护没有介入。',
+  byDay: '按天',
+  day: '日期',
+  asTable: '以表格显示',
   byRail: '按检查项',
   rail: '检查项',
   stage: '位置',

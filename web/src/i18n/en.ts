@@ -5,7 +5,6 @@ const ordinal = (n: number): string => `${n}${ENDINGS[rules.select(n)] ?? 'th'}`
 /** Every sentence the client says. `zh.ts` must have the same keys: a missing one does not compile. */
 export const en = {
   name: 'Parley',
-  tagline: 'A private chat with your own model',
 
   // Sidebar
   chats: 'Chats',
@@ -109,13 +108,6 @@ export const en = {
   // Sources
   citation: (index: number) => `Source ${index}`,
   sources: 'Sources',
-  passage: (index: number) => `Source ${index}`,
-  passageLoading: 'Opening the passage',
-  passageGone: 'This document has been deleted.',
-  passageFailed: 'The passage could not be opened',
-  passagePage: (page: number) => `page ${page}`,
-  passagePrevious: 'Previous source',
-  passageNext: 'Next source',
 
   // Knowledge, memory, temporary chats
   knowledge: 'Knowledge',
@@ -128,18 +120,10 @@ export const en = {
   askAgain: 'Ask again',
   memoriesUsed: (n: number) => (n === 1 ? '1 memory used' : `${n} memories used`),
   memoryManage: 'What Parley remembers',
-  exportAll: 'Export all chats',
   share: 'Share…',
   sharedLinks: 'Shared links',
   importChats: 'Import chats',
   farewell: 'Delete everything',
-  farewellIntro: 'This deletes all that is yours on this server, for good: chats, memories, documents, settings.',
-  farewellType: (word: string) => `Type “${word}” to go on`,
-  farewellYes: 'Delete everything',
-  farewellWord: 'delete',
-  farewellDone: 'Everything is deleted',
-  farewellGone: 'What was deleted',
-  farewellFailed: 'Not everything could be deleted',
   summaryTitle: 'Summary',
   summaryNote: 'The model reads this in place of the earlier messages, which are kept.',
   summaryDivider: 'Earlier messages are summarised for the model',
@@ -238,26 +222,6 @@ export const en = {
 
   // Usage
   usage: 'Usage',
-  usageLoading: 'Adding it up',
-  usageFailed: 'The usage could not be loaded',
-  usageIntro: 'Your last 30 days',
-  usageCost: 'Cost',
-  usageRuns: 'Answers',
-  usageTokens: 'Tokens',
-  usageGpu: 'GPU time',
-  usageByDay: 'By day',
-  usageByModel: 'By model',
-  usageDay: 'Day',
-  usageAsTable: 'As a table',
-  usageTop: (day: string, most: string) => `Most on ${day}: ${most}`,
-  usageActive: (share: string) => `Working ${share}`,
-  usageColdStart: (share: string) => `Starting ${share}`,
-  usageIdle: (share: string) => `Kept awake ${share}`,
-  usageEmpty: 'Nothing used yet',
-  usageEmptyNote: 'What your answers use and cost will be added up here.',
-  usageFree: 'Your own hardware answered: no GPU was rented.',
-  usageEstimate: 'The newest answers are estimates until their GPU sleeps again.',
-  usagePrices: (date: string) => `Prices of ${date}. Days are of UTC.`,
 
   // Connection and errors
   offline: 'You are offline. Your chats are safe; we continue when the network is back.',
@@ -266,7 +230,9 @@ export const en = {
   newVersion: 'A new version of Parley is ready.',
   reload: 'Reload',
   notSent: 'Not sent',
-  errorNetwork: 'No connection to Parley. Your message is kept; try again.',
+  notSentYet: 'Not sent yet',
+  notSentYetNote: 'There is no connection to Parley. Your message is kept, and goes out when the network is back.',
+  errorNetwork: 'No connection to Parley. Please try again.',
   errorGeneric: 'Something went wrong. Please try again.',
   errorBusy: 'Another answer is still being written in this chat.',
   errorLimit: 'That was a bit fast. Please wait a moment.',
@@ -279,12 +245,6 @@ export const en = {
 
   // Sign-in
   signIn: 'Sign in',
-  signInIntro: 'This Parley is private. Enter your access token to continue.',
-  token: 'Access token',
-  showToken: 'Show token',
-  hideToken: 'Hide token',
-  signInWrong: 'This token was not accepted.',
-  signInHelp: 'Whoever runs this server can make a token for you.',
   signOut: 'Sign out',
 
   // Account
@@ -299,19 +259,13 @@ export const en = {
 
   // Settings
   settings: 'Settings',
-  appearance: 'Appearance',
   theme: 'Theme',
   themeSystem: 'System',
   themeLight: 'Light',
   themeDark: 'Dark',
   language: 'Language',
   instructions: 'Custom instructions',
-  instructionsNote: 'Said to the model at the start of every chat: who you are, how it should answer.',
-  instructionsHint: 'For example: answer briefly, in plain words.',
   instructionsSaved: 'Saved',
-  followAnswers: 'Follow the answer while it is written',
-  speakAnswers: 'Read answers aloud to screen readers as they come',
-  version: (v: string) => `Parley ${v}`,
 
   // Keyboard help
   shortcuts: 'Keyboard shortcuts',

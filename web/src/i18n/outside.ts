@@ -5,6 +5,12 @@ import { settings } from '../lib/settings';
 
 const en = {
   intro: 'This Parley is private. Sign in to continue.',
+  token: 'Access token',
+  showToken: 'Show token',
+  hideToken: 'Hide token',
+  wrong: 'This token was not accepted.',
+  help: 'Whoever runs this server can make a token for you.',
+  introToken: 'This Parley is private. Enter your access token to continue.',
   withIssuer: 'Sign in with your account',
   ended: 'Your session has ended. What you were writing is kept: sign in again and go on.',
   join: 'You are invited',
@@ -24,6 +30,12 @@ const en = {
 
 const zh: typeof en = {
   intro: '这是一个私有的 Parley。请登录后继续。',
+  token: '访问令牌',
+  showToken: '显示令牌',
+  hideToken: '隐藏令牌',
+  wrong: '令牌无效。',
+  help: '运行此服务器的人可以为你创建令牌。',
+  introToken: '这是一个私有的 Parley。请输入访问令牌。',
   withIssuer: '使用你的账户登录',
   ended: '会话已结束。你正在写的内容已保留：重新登录即可继续。',
   join: '你收到了邀请',

@@ -1,22 +1,16 @@
-/**
- * What was typed and not sent, kept per chat.
- *
- * A draft stays until the server has accepted the message. It then carries the id it was sent under, so that a reload
- * in between can neither lose the text nor send it twice.
- */
+/** What was typed and not sent, kept per chat. What was sent and has not arrived is in `outbox.ts`. */
 
 import type { Attached } from './attached';
 import { load, save } from './stored';
 
 export interface Draft {
   text: string;
-  sentAs: string | null;
   /** Texts that go with it. */
   files?: readonly Attached[];
 }
 
 export const NEW_CHAT = 'new';
-const NONE: Draft = { text: '', sentAs: null };
+const NONE: Draft = { text: '' };
 
 const isDraft = (value: unknown): value is Draft =>
   typeof value === 'object' && value !== null && typeof (value as Draft).text === 'string';

@@ -13,5 +13,5 @@ export function takeShared(): void {
   if (parts.length === 0) return;
   const shared = [...new Set(parts)].join('\n').slice(0, MOST_CHARS);
   const before = draftOf(null).text;
-  keepDraft(null, { text: before === '' ? shared : `${before}\n\n${shared}`, sentAs: null });
+  keepDraft(null, { text: before === '' ? shared : `${before}\n\n${shared}` });
 }

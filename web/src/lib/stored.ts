@@ -20,6 +20,16 @@ export function save(key: string, value: unknown): void {
   }
 }
 
+/** The rest of each key that begins like this. */
+export function stored(key: string): string[] {
+  try {
+    const start = `parley.${key}`;
+    return Object.keys(localStorage).filter((name) => name.startsWith(start)).map((name) => name.slice(start.length));
+  } catch {
+    return [];
+  }
+}
+
 /** Where `offline.ts` keeps what can be read without a network. */
 export const OFFLINE_DB = 'parley-offline';
 

@@ -3,7 +3,7 @@
 import { accounts, type VerdictDay } from '../accounts';
 import { words } from '../i18n/admin';
 import { count } from '../lib/format';
-import { locale, t } from '../lib/i18n';
+import { locale } from '../lib/i18n';
 import { DAYS, firstDay } from '../lib/spending';
 import { byDayOf, byRail, PLOTTED } from '../lib/verdicts';
 import { Loaded, useLoaded } from './Loaded';
@@ -42,7 +42,7 @@ function Plot({ data, now }: { data: readonly VerdictDay[]; now: Date }) {
   const most = Math.max(1, ...days.map(({ all }) => all));
   return (
     <section>
-      <h3>{t.value.usageByDay}</h3>
+      <h3>{words.value.byDay}</h3>
       <svg class="plot" viewBox={`0 0 ${DAYS * STEP} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true" focusable="false">
         {days.map((day, at) => {
           let y = HEIGHT;
@@ -65,10 +65,10 @@ function Plot({ data, now }: { data: readonly VerdictDay[]; now: Date }) {
       </p>
       <ul class="legend tabular">{PLOTTED.map((action) => <li key={action} class={`verdict-${action}`}>{actionName(action)}</li>)}</ul>
       <details class="usage-table">
-        <summary>{t.value.usageAsTable}</summary>
+        <summary>{words.value.asTable}</summary>
         <table class="tabular">
-          <caption class="sr-only">{t.value.usageByDay}</caption>
-          <thead><tr><th scope="col">{t.value.usageDay}</th>{PLOTTED.map((action) => <th key={action} scope="col">{actionName(action)}</th>)}</tr></thead>
+          <caption class="sr-only">{words.value.byDay}</caption>
+          <thead><tr><th scope="col">{words.value.day}</th>{PLOTTED.map((action) => <th key={action} scope="col">{actionName(action)}</th>)}</tr></thead>
           <tbody>
             {days.filter(({ all }) => all > 0).reverse().map((day) => (
               <tr key={day.day}><th scope="row">{dayName(day.day)}</th>{PLOTTED.map((action) => <td key={action}>{count(day.by[action], locale.value)}</td>)}</tr>

@@ -10,7 +10,7 @@ import { ground, isGrounded } from '../lib/grounded';
 import { newId } from '../lib/ids';
 import { isComposing, isTouch } from '../lib/keys';
 import { typing } from '../models';
-import { isRunning, isStopping, messages, model, openId, path } from '../store';
+import { isRunning, isStopping, model, openId } from '../store';
 import { MESSAGE_BYTES } from '../wire';
 import * as icons from './icons';
 import { needWriting, writing } from './later';
@@ -35,22 +35,15 @@ export function Composer() {
   const words = t.value;
   const extra = writing.value;
 
-  // Another chat has its own draft. One that was sent and has arrived is not a draft.
+  // Another chat has its own draft.
   const shownId = useRef(id);
   useLayoutEffect(() => {
     if (shownId.current === id) return;
     shownId.current = id;
     const draft = draftOf(id);
-    const isSent = draft.sentAs !== null && messages.peek()[draft.sentAs];
-    setText(isSent ? '' : draft.text);
+    setText(draft.text);
     setFiles(draft.files ?? NO_FILES);
   }, [id]);
-  // A draft of a message that the reload overtook: the thread has it, so the box lets it go.
-  const sentAs = draftOf(id).sentAs;
-  const hasArrived = sentAs !== null && path.value.some((message) => message.id === sentAs);
-  useLayoutEffect(() => {
-    if (hasArrived && text === draftOf(id).text) setText('');
-  }, [hasArrived]);
 
   useEffect(() => {
     focus.composer = () => area.current?.focus();
@@ -67,10 +60,8 @@ export function Composer() {
   }, [text]);
 
   const keep = (value: string, kept: readonly Attached[]) => {
-    // The id it was sent under stays only as long as the text is the same.
-    const { sentAs: old, text: sentText } = draftOf(id);
     const held = extra?.keepable(kept) ?? kept;
-    keepDraft(id, { text: value, sentAs: sentText === value ? old : null, ...(held.length > 0 ? { files: held } : {}) });
+    keepDraft(id, { text: value, ...(held.length > 0 ? { files: held } : {}) });
   };
   const typed = (value: string) => {
     setText(value);

@@ -2,6 +2,7 @@
 
 import { useState } from 'preact/hooks';
 import { json } from '../api';
+import { words as own } from '../i18n/farewell';
 import { count } from '../lib/format';
 import { locale, t } from '../lib/i18n';
 import { forgetAll } from '../lib/stored';
@@ -19,7 +20,7 @@ export function Farewell() {
   const [receipt, setReceipt] = useState<Receipt | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const words = t.value;
-  const isMeant = typed.trim().toLocaleLowerCase() === words.farewellWord;
+  const isMeant = typed.trim().toLocaleLowerCase() === own.value.word;
   const go = async () => {
     if (!isMeant || isBusy) return;
     setBusy(true);
@@ -34,8 +35,8 @@ export function Farewell() {
   };
   if (receipt) {
     return (
-      <Dialog title={words.farewellDone} class="farewell">
-        <table class="tabular" aria-label={words.farewellGone}>
+      <Dialog title={own.value.done} class="farewell">
+        <table class="tabular" aria-label={own.value.gone}>
           <tbody>
             {Object.entries(receipt).filter(([, n]) => n > 0).map(([what, n]) => (
               <tr key={what}>
@@ -54,16 +55,16 @@ export function Farewell() {
   }
   return (
     <Dialog title={words.farewell} class="farewell">
-      <p>{words.farewellIntro}</p>
+      <p>{own.value.intro}</p>
       <form class="setting" onSubmit={(event) => { event.preventDefault(); void go(); }}>
-        <label for="farewell">{words.farewellType(words.farewellWord)}</label>
+        <label for="farewell">{own.value.type(own.value.word)}</label>
         <input id="farewell" class="farewell-word" value={typed} autocomplete="off" spellcheck={false} onInput={(event) => setTyped(event.currentTarget.value)} />
         <button type="submit" class="button danger" disabled={!isMeant || isBusy}>
           <icons.Bin />
-          {words.farewellYes}
+          {own.value.yes}
         </button>
       </form>
-      {problem && <Note tone="error" title={words.farewellFailed}><p>{problemText(problem)}</p></Note>}
+      {problem && <Note tone="error" title={own.value.failed}><p>{problemText(problem)}</p></Note>}
     </Dialog>
   );
 }

@@ -83,7 +83,7 @@ export function UserMessage({ message }: { message: Message }) {
           <div class="actions">
             <Branches message={message} />
             <Copy text={() => message.content} />
-            {!isRunning.value && !failed && (
+            {!isRunning.value && (
               <button type="button" class="icon-button small" ref={pen} aria-label={t.value.edit} data-tip={t.value.edit} onClick={() => setEditing(true)}>
                 <icons.Pen />
               </button>

@@ -86,6 +86,7 @@ export function problemText({ code, message }: Problem): string {
 
 export function NotSent({ unsent, retry }: { unsent: Unsent; retry: () => void }) {
   const [now, setNow] = useState(() => performance.now());
+  const isWithout = unsent.problem.code === 'network';
   const isWaiting = unsent.retryAt !== null && unsent.retryAt > now;
   useEffect(() => {
     if (!isWaiting) return;
@@ -95,14 +96,14 @@ export function NotSent({ unsent, retry }: { unsent: Unsent; retry: () => void }
   return (
     <Note
       tone="error"
-      title={t.value.notSent}
+      title={isWithout ? t.value.notSentYet : t.value.notSent}
       actions={
         <button type="button" class="note-button" disabled={isWaiting} onClick={retry}>
           {isWaiting ? t.value.retryIn(Math.ceil((unsent.retryAt! - now) / 1000)) : t.value.retry}
         </button>
       }
     >
-      <p>{problemText(unsent.problem)}</p>
+      <p>{isWithout ? t.value.notSentYetNote : problemText(unsent.problem)}</p>
     </Note>
   );
 }

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from 'preact/hooks';
 import { api, ApiError } from '../api';
-import { t } from '../lib/i18n';
+import { words as own } from '../i18n/passage';
 import { noticed } from '../noticed';
 import '../style/passage.css';
 import type { Citation, Passage as Chunk, Problem } from '../wire';
@@ -30,26 +30,25 @@ export function Passage() {
     const next = shown.citations[at + step];
     if (next) passage.value = { ...shown, index: next.index };
   };
-  const words = t.value;
   return (
-    <Dialog title={words.passage(cited.index)} class="passage">
+    <Dialog title={own.value.title(cited.index)} class="passage">
       <p class="passage-title" dir="auto">{cited.title}</p>
       <div class="passage-body" aria-live="polite">
         {loaded === null ? (
-          <p class="quiet">{words.passageLoading}</p>
+          <p class="quiet">{own.value.loading}</p>
         ) : 'chunk' in loaded ? (
           <Text chunk={loaded.chunk} />
         ) : (
-          <Note tone={loaded.isGone ? 'info' : 'error'} title={loaded.isGone ? words.passageGone : words.passageFailed}>
+          <Note tone={loaded.isGone ? 'info' : 'error'} title={loaded.isGone ? own.value.gone : own.value.failed}>
             {!loaded.isGone && <p>{problemText(loaded.problem)}</p>}
           </Note>
         )}
       </div>
       {shown.citations.length > 1 && (
         <div class="passage-foot">
-          <button type="button" class="icon-button" aria-label={words.passagePrevious} disabled={at === 0} onClick={go(-1)}><icons.Left /></button>
+          <button type="button" class="icon-button" aria-label={own.value.previous} disabled={at === 0} onClick={go(-1)}><icons.Left /></button>
           <span class="tabular quiet">{at + 1} / {shown.citations.length}</span>
-          <button type="button" class="icon-button" aria-label={words.passageNext} disabled={at === shown.citations.length - 1} onClick={go(1)}><icons.Right /></button>
+          <button type="button" class="icon-button" aria-label={own.value.next} disabled={at === shown.citations.length - 1} onClick={go(1)}><icons.Right /></button>
         </div>
       )}
     </Dialog>
@@ -57,7 +56,7 @@ export function Passage() {
 }
 
 function Text({ chunk }: { chunk: Chunk }) {
-  const where = [chunk.heading, chunk.page !== null && t.value.passagePage(chunk.page)].filter(Boolean).join(' · ');
+  const where = [chunk.heading, chunk.page !== null && own.value.page(chunk.page)].filter(Boolean).join(' · ');
   return (
     <>
       {where && <p class="quiet small" dir="auto">{where}</p>}

@@ -77,11 +77,11 @@ function General() {
         choose={(value) => change({ density: value })}
       />
       <label class="switch">
-        <span>{words.followAnswers}</span>
+        <span>{own.value.followAnswers}</span>
         <input type="checkbox" role="switch" checked={follow} onChange={(event) => change({ follow: event.currentTarget.checked })} />
       </label>
       <label class="switch">
-        <span>{words.speakAnswers}</span>
+        <span>{own.value.speakAnswers}</span>
         <input type="checkbox" role="switch" checked={speak !== false} onChange={(event) => change({ speak: event.currentTarget.checked })} />
       </label>
       <div class="links">
@@ -105,8 +105,8 @@ export function Settings() {
         <SelfSaving
           id="instructions"
           label={words.instructions}
-          note={words.instructionsNote}
-          hint={words.instructionsHint}
+          note={own.value.instructionsNote}
+          hint={own.value.instructionsHint}
           saved={words.instructionsSaved}
           first={me?.custom_instructions ?? ''}
           disabled={me === null}
@@ -120,7 +120,7 @@ export function Settings() {
           <Opens name="archive" label={words.archived} />
           <Opens name="shares" label={words.sharedLinks} />
           <Opens name="import" label={words.importChats} />
-          <a class="text-button" href="/export" download="">{words.exportAll}</a>
+          <a class="text-button" href="/export" download="">{own.value.exportAll}</a>
           <Opens name="farewell" label={words.farewell} danger />
         </div>
       </section>
@@ -135,7 +135,7 @@ export function Settings() {
         </div>
       </section>
       <footer>
-        <span class="quiet small">{server.value ? words.version(server.value.version) : ''}</span>
+        <span class="quiet small">{server.value ? own.value.version(server.value.version) : ''}</span>
         {hasAccount && (
           <button type="button" class="button" onClick={() => { dialog.value = null; void signOut(); }}>
             <icons.Door />

@@ -75,11 +75,11 @@ function TokenForm() {
     setProblem({ ...refusal, isRefused: refusal.code === 'unauthorized' });
     input.current?.select();
   };
-  const message = problem && (problem.isRefused ? words.signInWrong : problemText(problem));
+  const message = problem && (problem.isRefused ? own.value.wrong : problemText(problem));
   return (
     <form onSubmit={(event) => void submit(event)}>
-      <Greeting intro={words.signInIntro} />
-      <label for="token">{words.token}</label>
+      <Greeting intro={own.value.introToken} />
+      <label for="token">{own.value.token}</label>
       <div class="field">
         <input
           ref={input}
@@ -92,11 +92,11 @@ function TokenForm() {
           aria-invalid={problem !== null || undefined}
           aria-describedby={problem ? 'token-problem' : 'token-help'}
         />
-        <button type="button" class="icon-button" aria-pressed={isPlain} aria-label={isPlain ? words.hideToken : words.showToken} onClick={() => setPlain(!isPlain)}>
+        <button type="button" class="icon-button" aria-pressed={isPlain} aria-label={isPlain ? own.value.hideToken : own.value.showToken} onClick={() => setPlain(!isPlain)}>
           <icons.Eye />
         </button>
       </div>
-      {message ? <p id="token-problem" class="problem" role="alert">{message}</p> : <p id="token-help" class="quiet small">{words.signInHelp}</p>}
+      {message ? <p id="token-problem" class="problem" role="alert">{message}</p> : <p id="token-help" class="quiet small">{own.value.help}</p>}
       <button type="submit" class="button primary wide" disabled={isBusy}>{words.signIn}</button>
     </form>
   );

@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from 'preact/hooks';
 import { loadProfile, loadUsage } from '../actions';
+import { words as own } from '../i18n/usage';
 import { count, duration, money } from '../lib/format';
 import { locale, t } from '../lib/i18n';
 import { byDay, byModel, DAYS, firstDay, sumOfParts, tokensOf, type Day, type Parts } from '../lib/spending';
@@ -32,17 +33,17 @@ export function Usage() {
       {problem ? (
         <Note
           tone="error"
-          title={words.usageFailed}
+          title={own.value.failed}
           actions={<button type="button" class="note-button" onClick={() => void load()}>{words.retry}</button>}
         >
           <p>{problemText(problem)}</p>
         </Note>
       ) : report === null ? (
-        <p class="usage-none quiet" role="status">{words.usageLoading}</p>
+        <p class="usage-none quiet" role="status">{own.value.loading}</p>
       ) : report.data.length === 0 ? (
         <div class="usage-none">
-          <p class="usage-none-title">{words.usageEmpty}</p>
-          <p class="quiet small">{words.usageEmptyNote}</p>
+          <p class="usage-none-title">{own.value.empty}</p>
+          <p class="quiet small">{own.value.emptyNote}</p>
         </div>
       ) : (
         <Report report={report} />
@@ -61,19 +62,18 @@ const dayName = (day: string, long = false): string =>
   );
 
 function Report({ report }: { report: UsageReport }) {
-  const words = t.value;
   const { data, total } = report;
   const isPaid = total.cost_usd > 0;
   const tiles = [
-    [words.usageCost, about(total)],
-    [words.usageRuns, count(total.runs, locale.value)],
-    [words.usageTokens, compact(tokensOf(total))],
-    [words.usageGpu, seconds(total.gpu_seconds)],
+    [own.value.cost, about(total)],
+    [own.value.runs, count(total.runs, locale.value)],
+    [own.value.tokens, compact(tokensOf(total))],
+    [own.value.gpu, seconds(total.gpu_seconds)],
   ] as const;
   return (
     <>
-      <section aria-label={words.usageIntro}>
-        <p class="quiet small">{words.usageIntro}</p>
+      <section aria-label={own.value.intro}>
+        <p class="quiet small">{own.value.intro}</p>
         <dl class="tiles tabular">
           {tiles.map(([name, value]) => (
             <div key={name}>
@@ -86,8 +86,8 @@ function Report({ report }: { report: UsageReport }) {
       <Days days={byDay(data, new Date())} parts={isPaid ? sumOfParts(data) : null} />
       <Models report={report} />
       <p class="usage-small quiet">
-        {isPaid ? words.usagePrices(dayName(report.prices_as_of.slice(0, 10), true)) : words.usageFree}
-        {isPaid && total.is_estimate && ` ${words.usageEstimate}`}
+        {isPaid ? own.value.prices(dayName(report.prices_as_of.slice(0, 10), true)) : own.value.free}
+        {isPaid && total.is_estimate && ` ${own.value.estimate}`}
       </p>
     </>
   );
@@ -114,10 +114,10 @@ function Days({ days, parts }: { days: readonly Day[]; parts: Parts | null }) {
   const most = valueOf(top) || 1;
   const whole = parts ? parts.active + parts.coldStart + parts.idle : 0;
   const share = (part: number) => new Intl.NumberFormat(locale.value, { style: 'percent' }).format(whole > 0 ? part / whole : 0);
-  const labels = { active: words.usageActive, coldStart: words.usageColdStart, idle: words.usageIdle };
+  const labels = { active: own.value.active, coldStart: own.value.coldStart, idle: own.value.idle };
   return (
     <section>
-      <h3>{words.usageByDay}</h3>
+      <h3>{own.value.byDay}</h3>
       <svg class="plot" viewBox={`0 0 ${DAYS * STEP} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true" focusable="false">
         {days.map((day, at) => (
           <g key={day.day}>
@@ -129,7 +129,7 @@ function Days({ days, parts }: { days: readonly Day[]; parts: Parts | null }) {
       </svg>
       <p class="plot-foot tabular" aria-hidden="true">
         <span>{dayName(days[0]!.day)}</span>
-        <span>{words.usageTop(dayName(top.day), shown(top))}</span>
+        <span>{own.value.top(dayName(top.day), shown(top))}</span>
         <span>{dayName(days.at(-1)!.day)}</span>
       </p>
       {parts && (
@@ -138,10 +138,10 @@ function Days({ days, parts }: { days: readonly Day[]; parts: Parts | null }) {
         </ul>
       )}
       <details class="usage-table">
-        <summary>{words.usageAsTable}</summary>
+        <summary>{own.value.asTable}</summary>
         <Table
-          caption={words.usageByDay}
-          first={words.usageDay}
+          caption={own.value.byDay}
+          first={own.value.day}
           rows={days.filter((day) => day.runs > 0 || day.cost_usd > 0).reverse().map((day) => ({ name: dayName(day.day), spent: day }))}
         />
       </details>
@@ -170,9 +170,9 @@ function Models({ report }: { report: UsageReport }) {
   const words = t.value;
   return (
     <section>
-      <h3>{words.usageByModel}</h3>
+      <h3>{own.value.byModel}</h3>
       <Table
-        caption={words.usageByModel}
+        caption={own.value.byModel}
         first={words.model}
         rows={byModel(report.data).map((spent) => ({ name: modelName(spent.model) ?? spent.model, spent }))}
       />
@@ -187,17 +187,16 @@ interface TableProps {
 }
 
 function Table({ caption, first, rows }: TableProps) {
-  const words = t.value;
   return (
     <table class="tabular">
       <caption class="sr-only">{caption}</caption>
       <thead>
         <tr>
           <th scope="col">{first}</th>
-          <th scope="col">{words.usageRuns}</th>
-          <th scope="col">{words.usageTokens}</th>
-          <th scope="col">{words.usageGpu}</th>
-          <th scope="col">{words.usageCost}</th>
+          <th scope="col">{own.value.runs}</th>
+          <th scope="col">{own.value.tokens}</th>
+          <th scope="col">{own.value.gpu}</th>
+          <th scope="col">{own.value.cost}</th>
         </tr>
       </thead>
       <tbody>

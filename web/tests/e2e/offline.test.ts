@@ -66,6 +66,55 @@ test('without a network the page opens, and the chats that were opened can be re
   await expect(page.locator('.strip')).toHaveCount(0);
 });
 
+test('a first message without a network waits in its chat, over a reload and in another tab, and goes out once', async ({ page, context, parley }) => {
+  await parley.open();
+  await installed(page);
+  await expect.poll(() => page.evaluate(() => localStorage.getItem('parley.reader'))).toBe('"local"');
+  await context.setOffline(true);
+  await parley.say('Tell me a story');
+  await page.locator('.turn.user').waitFor();
+  await page.reload();
+  const note = page.locator('.turn.user .note');
+  await expect(note).toContainText('Not sent yet');
+  await expect(page.locator('.turn.user .bubble')).toHaveText('Tell me a story');
+  await expect(parley.box).toHaveValue('');
+  expect(await violations(page)).toEqual([]);
+
+  const other = await context.newPage();
+  await other.goto(parley.url);
+  await other.getByRole('link', { name: 'Tell me a story' }).click();
+  await expect(other.locator('.turn.user .note')).toContainText('Not sent yet');
+  await parley.say('About two lamps');
+  await expect(page.locator('.turn.user .bubble')).toHaveText(['Tell me a story\n\nAbout two lamps']);
+  await context.setOffline(false);
+
+  await parley.finished();
+  await expect(note).toHaveCount(0);
+  await other.close();
+  expect(new Set(parley.mock.bodies.flatMap((body) => body.message?.content ?? []))).toEqual(new Set(['Tell me a story\n\nAbout two lamps']));
+  expect([...parley.mock.messages.values()].filter(({ role }) => role === 'user').length).toBe(1);
+  expect(await page.evaluate(() => Object.keys(localStorage).filter((key) => key.includes('waiting')))).toEqual([]);
+});
+
+test('a message that waits is not shown to another reader, and not sent in their name', async ({ page, context, parley }) => {
+  parley.mock.reader = 'ada';
+  await parley.open();
+  await installed(page);
+  await expect.poll(() => page.evaluate(() => localStorage.getItem('parley.reader'))).toBe('"ada"');
+  await context.setOffline(true);
+  await parley.say('A secret of Ada');
+  await page.locator('.turn.user').waitFor();
+  parley.mock.reader = 'ben';
+  const left = page.url();
+  await page.goto('about:blank');
+  await context.setOffline(false);
+  await page.goto(left);
+
+  await expect(page.getByText('This chat does not exist any more.')).toBeVisible();
+  expect(await page.evaluate(() => JSON.stringify(localStorage))).not.toContain('secret');
+  expect(JSON.stringify(parley.mock.bodies)).not.toContain('secret');
+});
+
 test('an answer that was written here can be read offline; one of a temporary chat is kept nowhere', async ({ page, parley }) => {
   await parley.open();
   await parley.say('Tell me a story');

@@ -86,15 +86,14 @@ test('drafts stay with their chat, over a reload', async ({ page, parley }) => {
   await expect(parley.box).toHaveValue('for a new chat');
 });
 
-test('a message that the page lost on its way is still in the box', async ({ page, parley }) => {
+test('a message that was on its way when the page was reloaded goes out by itself, once', async ({ page, parley }) => {
   await parley.open();
   parley.mock.refuse = { n: 99, match: /completion/, status: 503, code: 'overloaded' };
   await parley.say('Do not lose me');
   await expect(page.locator('.turn.user')).toHaveCount(1);
   await page.reload();
-  await expect(parley.box).toHaveValue('Do not lose me');
+  await expect(page.locator('.turn.user')).toHaveText(/Do not lose me/);
   parley.mock.refuse = null;
-  await parley.box.press('Enter');
   await parley.finished();
 
   expect([...parley.mock.messages.values()].filter(({ role }) => role === 'user').length).toBe(1);

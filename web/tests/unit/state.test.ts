@@ -24,6 +24,25 @@ const sent = apply(
   { type: 'sent', id: 'c', message: message('u1', null, 'user'), model: 'm', at: 50 },
 );
 
+describe('a message that did not arrive', () => {
+  const network = { problem: { code: 'network', message: '' }, retryAt: null };
+  const waits = reduce(sent, { type: 'unsent', id: 'c', messageId: 'u1', unsent: network });
+
+  test('waits no more when another tab has sent it', () => {
+    const came = reduce(waits, { type: 'thread-came', detail: { ...chat('c'), messages: [message('u1', null, 'user')], has_more: false, first_id: null } });
+
+    expect(thread(waits).unsent).toEqual({ u1: network });
+    expect(thread(came).unsent).toEqual({});
+  });
+
+  test('gives its place to the one that is sent instead', () => {
+    const next = reduce(waits, { type: 'sent', id: 'c', message: message('u2', null, 'user'), model: 'm', at: 60, instead: ['u1'] });
+
+    expect(Object.keys(thread(next).messages)).toEqual(['u2']);
+    expect(thread(next).unsent).toEqual({});
+  });
+});
+
 describe('a run', () => {
   test('shows text as it comes and ends as the stored message', () => {
     const writing = reduce(sent, events([1, started], [2, delta('Hel')], [3, delta('lo')]));
