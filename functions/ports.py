@@ -190,6 +190,10 @@ class ChatStore(Protocol):
         """Ask whoever runs it to stop; returns the run as it is now. A terminal run is left alone.
         Raises NotFound."""
 
+    async def stop_runs(self, owner: str) -> int:
+        """request_stop of all that the owner has going or waiting; how many. A run that begins meanwhile may be
+        missed."""
+
     async def finish_run(
         self, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None, *, withdraw: bool = False
     ) -> None:

@@ -113,7 +113,8 @@ def role(name: str, new_role: Role, data: Path | None) -> None:
 @click.argument("name")
 @DATA
 def suspend(name: str, data: Path | None) -> None:
-    """Keep NAME out, with all that is theirs kept. Nothing of theirs opens a door within seconds."""
+    """Keep NAME out, with all that is theirs kept. Nothing of theirs opens a door within seconds, and the answers that
+    are being written for them stop."""
     asyncio.run(_change(name, {"status": "suspended"}, store_to_read(data)))
 
 
@@ -129,6 +130,13 @@ async def _change(name: str, changes: dict[str, Any], url: str) -> None:  # a us
     async with accounts_in(url) as accounts:
         user = await accounts.change_user(name, changes)
         click.echo(_line(user))
+    if user.status == "suspended":
+        store = await open_store(url)
+        try:
+            if stopped := await store.stop_runs(user.id):
+                click.echo(f"Answers that are being stopped: {stopped}.")
+        finally:
+            await store.close()
 
 
 @users.command()

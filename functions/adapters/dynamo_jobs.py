@@ -49,6 +49,12 @@ def take_job(t: Tables, *, now_ms: int, hidden_ms: int, lane: Lane, job_id: str 
     return None
 
 
+def jobs_of(t: Tables, owner: str) -> list[Job]:
+    """All of this owner's; it reads the whole table."""
+    every = ask(lambda: [_decode(item.data) for item in t.jobs.scan(consistent_read=True)])
+    return [job for job in every if job.owner == owner]
+
+
 def _due(t: Tables, lane: Lane, now_ms: int) -> list[JobItem]:
     return ask(lambda: list(t.jobs.by_due.query(QUEUES[lane], t.jobs.due_ms <= now_ms, limit=CANDIDATES)))
 

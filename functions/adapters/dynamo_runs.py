@@ -17,7 +17,7 @@ from pynamodb.expressions.update import Action
 from functions.adapters import rules
 from functions.adapters.dynamo_calls import ATTEMPTS, Refused, Writes, ask, gather, spread
 from functions.adapters.dynamo_chats import encode, find_item, message_items, next_edition, set_or_remove
-from functions.adapters.dynamo_jobs import job_item
+from functions.adapters.dynamo_jobs import job_item, jobs_of
 from functions.adapters.dynamo_models import (
     ChatItem,
     Tables,
@@ -35,7 +35,7 @@ from functions.adapters.dynamo_models import (
     run_pk,
 )
 from functions.adapters.dynamo_withdrawal import withdraw_text
-from functions.chat.messages import TERMINAL, LoggedEvent, Message, Run
+from functions.chat.messages import TERMINAL, LoggedEvent, Message, Run, RunJob
 from functions.errors import NotFound
 from functions.ports import NewTurn
 from functions.settings import RUN_LOG_SECONDS
@@ -121,6 +121,17 @@ def request_stop(t: Tables, owner: str, run_id: str) -> Run:
     except Refused:
         return get_run(t, owner, run_id)
     return _load(t, item)
+
+
+def stop_runs(t: Tables, owner: str) -> int:
+    """By their jobs: each run has one until its end, and nothing else leads to those without a chat. The table has only
+    what is still to be done."""
+    stopped = 0
+    for job in jobs_of(t, owner):
+        if isinstance(job, RunJob):
+            with suppress(NotFound):
+                stopped += request_stop(t, owner, job.run_id).status in OPEN
+    return stopped
 
 
 # -- the beginning ----------------------------------------------------------------------------------------------

@@ -233,6 +233,9 @@ class SqliteStore:
     async def request_stop(self, owner: str, run_id: str) -> Run:
         return await self._write(runs.request_stop, owner, run_id)
 
+    async def stop_runs(self, owner: str) -> int:
+        return await self._write(runs.stop_runs, owner)
+
     async def finish_run(
         self, owner: str, run: Run, events: Sequence[LoggedEvent], answer: Message | None, *, withdraw: bool = False
     ) -> None:

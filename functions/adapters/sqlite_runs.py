@@ -90,6 +90,13 @@ def request_stop(db: sqlite3.Connection, owner: str, run_id: str) -> Run:
     return get_run(db, owner, run_id)
 
 
+def stop_runs(db: sqlite3.Connection, owner: str) -> int:
+    stopped = db.execute(
+        "UPDATE runs SET stop_requested = 1 WHERE owner = ? AND status IN ('queued', 'running')", (owner,)
+    )
+    return stopped.rowcount
+
+
 # -- the beginning ----------------------------------------------------------------------------------------------
 def begin_turn(db: sqlite3.Connection, owner: str, turn: NewTurn) -> tuple[Run, bool]:
     run = rules.first_run(turn)

@@ -99,7 +99,8 @@ async def list_users(
 
 @router.patch("/admin/users/{user_id}")
 async def change_user(user_id: UserId, body: UserChanges, who: CurrentPrincipal, services: CurrentServices) -> Response:
-    """Holds at once in this process, and within seconds in the others. A suspended user's running answers stop."""
+    """Holds at once in this process, and within seconds in the others. A suspended user's running answers stop, also
+    those that others write."""
     changes = body.model_dump(exclude_none=True)
     if "group" in changes:
         changes["group"] = changes["group"].strip() or None

@@ -489,7 +489,9 @@ class Runs:
         return await self._store.get_run(owner, run_id)
 
     async def stop_all(self, owner: str) -> None:
-        """Stop what this process runs for one owner, and wait a moment for it to end."""
+        """Stop all that runs or waits for one owner: here, and wait a moment for it to end; elsewhere, whoever writes
+        it hears of it at the next checkpoint."""
+        await self._store.stop_runs(owner)
         lives = [live for live in self._live.values() if live.run.owner == owner]
         for live in lives:
             live.stop()

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from functions.cli import cli
 from tests.api.test_every_route import TOKENS, bearer, code_of, token_mode
 from tests.house import House, open_house
 
@@ -198,6 +200,29 @@ async def test_whoever_is_suspended_loses_every_door_and_the_answer_that_is_bein
 
         await http.patch("/admin/users/ann", json={"status": "active"}, headers=ADA)
         assert (await http.get(f"/chat/{chat}", headers=bearer(key))).status_code == 200
+
+
+@pytest.mark.parametrize("by", ["an admin there", "the command"])
+async def test_an_answer_that_another_process_writes_stops_when_its_reader_is_suspended(
+    by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that writes it hears nothing but what the store says. Its node is silent all the while."""
+    async with open_house(tmp_path, lease_seconds=1, **token_mode()) as house:
+        monkeypatch.setenv("PARLEY_STORE_URL", house.settings.store_url)
+        house.http.headers.update(ANN)
+        chat = await house.open_chat()
+        house.engine.gate.hold(1)
+        async with house.saying(chat, "a long question with many words") as stream:
+            await stream.until("delta")
+            if by == "the command":
+                done = await asyncio.to_thread(CliRunner().invoke, cli, ["users", "suspend", "ann"])
+                assert "being stopped: 1" in done.output
+            else:
+                async with open_house(tmp_path, **token_mode()) as there:
+                    suspended = await there.http.patch("/admin/users/ann", json={"status": "suspended"}, headers=ADA)
+                    assert suspended.status_code == 200, suspended.text
+            await stream.until("stopped")
+            house.engine.gate.release()
 
 
 async def test_a_link_makes_one_user_who_can_sign_in_and_works_once(tmp_path: Path) -> None:

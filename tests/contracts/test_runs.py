@@ -473,6 +473,22 @@ async def test_a_run_that_has_ended_is_not_stopped(store: Store, owner: str) -> 
     assert (await store.get_run(owner, run.id)).stop_requested is False
 
 
+async def test_all_of_an_owners_runs_are_stopped_at_once_and_nobody_elses(store: Store, owner: str) -> None:
+    other = f"{owner}-2"
+    going = await claimed(store, owner, (await begun_chat(store, owner))[1])
+    _, waiting = await begun_chat(store, owner)
+    without_chat, _ = await store.begin_turn(owner, a_turn(owner, None))
+    _, over = await finished_chat(store, owner)
+    _, others = await begun_chat(store, other)
+
+    assert await store.stop_runs(owner) == 3
+
+    asked = {run.id for run in (going, waiting, without_chat)}
+    for who, run in ((owner, going), (owner, waiting), (owner, without_chat), (owner, over), (other, others)):
+        assert (await store.get_run(who, run.id)).stop_requested is (run.id in asked)
+    assert await store.stop_runs("nobody") == 0
+
+
 # -- finish_run ---------------------------------------------------------------------------------------------------
 async def test_the_end_stores_run_answer_chat_and_drops_the_job(store: Store, owner: str) -> None:
     chat, run = await begun_chat(store, owner)
