@@ -5,6 +5,7 @@ the other kind. A file holds what its owner's own export does (`parley.export.v1
 """
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -20,6 +21,8 @@ from functions.operate import store_to_read
 from functions.services import Store, open_store
 
 ENDING = ".json"
+NAMES = ".owner"  # beside a file whose owner's name is too long for the name of a file: that name
+STEM_BYTES = 240  # file systems end a name at 255, and `.json.part` comes after it
 _DATA = click.option(
     "--data", type=click.Path(path_type=Path), help="Folder of `parley dev`'s chats, for the local store."
 )
@@ -43,10 +46,27 @@ async def _export(url: str, folder: Path) -> None:
     store = await open_store(url)
     try:
         for owner in await store.list_owners():
-            size = await _export_one(store, owner, folder / f"{quote(owner, safe='')}{ENDING}")
+            size = await _export_one(store, owner, await asyncio.to_thread(_path_for, owner, folder))
             click.echo(f"{size:>12,} bytes  {owner}")
     finally:
         await store.close()
+
+
+def _path_for(owner: str, folder: Path) -> Path:
+    """A long name is told by a file of its own. Its stem is no other owner's: `quote` makes no `%-`."""
+    stem = quote(owner, safe="")
+    if len(stem) > STEM_BYTES:
+        stem = f"%-{hashlib.sha256(owner.encode()).hexdigest()}"
+        name = folder / f"{stem}{NAMES}"
+        with _create(name.with_name(f"{name.name}.part")) as file:
+            file.write(owner.encode())
+            _finish(file, name)
+    return folder / f"{stem}{ENDING}"
+
+
+def _owner_of(path: Path) -> str:
+    name = path.with_suffix(NAMES)
+    return name.read_text("utf-8") if name.is_file() else unquote(path.name.removesuffix(ENDING))
 
 
 async def _export_one(store: Store, owner: str, path: Path) -> int:
@@ -94,7 +114,7 @@ def import_chats(path: Path, owner: str | None, data: Path | None) -> None:
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.glob(f"*{ENDING}")):
-        yield unquote(path.name.removesuffix(ENDING)), path
+        yield _owner_of(path), path
 
 
 async def _import(url: str, files: list[tuple[str, Path]]) -> bool:

@@ -14,6 +14,9 @@ from tests.contracts.makers import NASTY, a_chat, a_memory, a_message, a_templat
 from tests.house import open_house
 from tests.importing.conversations import simple
 
+# As long as an invitation allows and longer than a file's name can be; one would fit, were it not for its ending.
+LONG = ["苏" * 64, "苏" * 63 + "黎", "𠀀" * 64, "x" * 245]
+
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
@@ -44,6 +47,8 @@ async def test_what_is_exported_from_sqlite_is_restored_into_dynamodb(
     await store.import_chat(odd, strange, (message,))
     await store.put_memory(odd, a_memory(NASTY.replace("\0", "")))
     await store.put_template(odd, a_template())
+    for owner in LONG:
+        await store.put_memory(owner, a_memory(f"I am {owner}."))
     await store.close()
     dynamo = f"dynamodb://restored?region=eu-central-1&endpoint={ministack}"
     await (await open_store(dynamo, create=True)).close()
@@ -56,7 +61,8 @@ async def test_what_is_exported_from_sqlite_is_restored_into_dynamodb(
 
     assert "local" in out
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
-    assert [path.parent for path in files] == [folder, folder]  # no name leads out of it
+    assert {path.suffix for path in files} == {".json", ".owner"}  # nothing half done
+    assert len(files) == 2 + 2 * len(LONG)  # no name leads out of it
     assert "local: 2 chats with 5 messages, 0 there already, 1 memories" in into
     assert "local: 0 chats with 0 messages, 2 there already, 0 memories" in again
     async with open_house(tmp_path, store_url=dynamo) as new:
@@ -68,6 +74,8 @@ async def test_what_is_exported_from_sqlite_is_restored_into_dynamodb(
     store = await open_store(dynamo)
     assert (await store.list_messages(odd, strange.id)).data == (message,)
     assert len(await store.list_memories(odd)) == len(await store.list_templates(odd)) == 1
+    for owner in LONG:
+        assert [memory.text for memory in await store.list_memories(owner)] == [f"I am {owner}."]
     await store.close()
 
 
