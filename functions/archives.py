@@ -46,13 +46,13 @@ async def _export(url: str, folder: Path) -> None:
     store = await open_store(url)
     try:
         for owner in await store.list_owners():
-            size = await _export_one(store, owner, await asyncio.to_thread(_path_for, owner, folder))
+            size = await _export_one(store, owner, await asyncio.to_thread(path_for, owner, folder))
             click.echo(f"{size:>12,} bytes  {owner}")
     finally:
         await store.close()
 
 
-def _path_for(owner: str, folder: Path) -> Path:
+def path_for(owner: str, folder: Path) -> Path:
     """A long name is told by a file of its own. Its stem is no other owner's: `quote` makes no `%-`."""
     stem = quote(owner, safe="")
     if len(stem) > STEM_BYTES:
@@ -64,7 +64,8 @@ def _path_for(owner: str, folder: Path) -> Path:
     return folder / f"{stem}{ENDING}"
 
 
-def _owner_of(path: Path) -> str:
+def owner_of(path: Path) -> str:
+    """Whose this file of a backup is."""
     name = path.with_suffix(NAMES)
     return name.read_text("utf-8") if name.is_file() else unquote(path.name.removesuffix(ENDING))
 
@@ -114,7 +115,7 @@ def import_chats(path: Path, owner: str | None, data: Path | None) -> None:
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(folder.glob(f"*{ENDING}")):
-        yield _owner_of(path), path
+        yield owner_of(path), path
 
 
 async def _import(url: str, files: list[tuple[str, Path]]) -> bool:

@@ -1,6 +1,7 @@
 """The restore drill: everything of everybody out of one store, and into an empty one of the other kind."""
 
 import asyncio
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -8,14 +9,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from functions.archives import owner_of, path_for
 from functions.cli import cli
 from functions.services import open_store
 from tests.contracts.makers import NASTY, a_chat, a_memory, a_message, a_template
 from tests.house import open_house
 from tests.importing.conversations import simple
 
-# As long as an invitation allows and longer than a file's name can be; one would fit, were it not for its ending.
-LONG = ["苏" * 64, "苏" * 63 + "黎", "𠀀" * 64, "x" * 245]
+LONG = "苏" * 64  # as an invitation allows, and too long for the name of a file
 
 
 @pytest.fixture
@@ -47,8 +48,7 @@ async def test_what_is_exported_from_sqlite_is_restored_into_dynamodb(
     await store.import_chat(odd, strange, (message,))
     await store.put_memory(odd, a_memory(NASTY.replace("\0", "")))
     await store.put_template(odd, a_template())
-    for owner in LONG:
-        await store.put_memory(owner, a_memory(f"I am {owner}."))
+    await store.put_memory(LONG, a_memory("I am long."))
     await store.close()
     dynamo = f"dynamodb://restored?region=eu-central-1&endpoint={ministack}"
     await (await open_store(dynamo, create=True)).close()
@@ -62,7 +62,7 @@ async def test_what_is_exported_from_sqlite_is_restored_into_dynamodb(
     assert "local" in out
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     assert {path.suffix for path in files} == {".json", ".owner"}  # nothing half done
-    assert len(files) == 2 + 2 * len(LONG)  # no name leads out of it
+    assert len(files) == 4  # no name leads out of it
     assert "local: 2 chats with 5 messages, 0 there already, 1 memories" in into
     assert "local: 0 chats with 0 messages, 2 there already, 0 memories" in again
     async with open_house(tmp_path, store_url=dynamo) as new:
@@ -74,8 +74,7 @@ async def test_what_is_exported_from_sqlite_is_restored_into_dynamodb(
     store = await open_store(dynamo)
     assert (await store.list_messages(odd, strange.id)).data == (message,)
     assert len(await store.list_memories(odd)) == len(await store.list_templates(odd)) == 1
-    for owner in LONG:
-        assert [memory.text for memory in await store.list_memories(owner)] == [f"I am {owner}."]
+    assert [memory.text for memory in await store.list_memories(LONG)] == ["I am long."]
     await store.close()
 
 
@@ -101,3 +100,26 @@ def test_a_file_is_brought_for_whom_the_operator_says_and_what_failed_is_told(
     assert "damaged: 'Bent'" in result.output
     for words in (["import", str(file)], ["import", str(tmp_path), "--owner", "ann"], ["export"]):
         assert runner.invoke(cli, words, env={"PARLEY_STORE_URL": url}).exit_code == 2
+
+
+def test_every_owner_has_a_file_of_their_own_and_its_name_fits(tmp_path: Path) -> None:
+    shas = hashlib.sha256(LONG.encode()).hexdigest()
+    owners = [
+        LONG,
+        LONG[1:] + "黎",
+        "𠀀" * 64,
+        "x" * 240,
+        "x" * 241,
+        "x" * 245,
+        "x" * 1024,
+        f"%-{shas}",
+        f"~{shas}",
+        "..",
+    ]
+    paths = [path_for(owner, tmp_path) for owner in owners]
+    for path in paths:
+        path.with_name(f"{path.name}.part").write_bytes(b"")  # as it is written
+        path.with_name(f"{path.name}.part").rename(path)
+
+    assert len(set(paths)) == len(owners)
+    assert [owner_of(path) for path in paths] == owners
