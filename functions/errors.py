@@ -6,7 +6,7 @@
     ├── (guardrails/document.py) PolicyError   bad_policy: names the line of the file
     ├── (guardrails/evaluate.py) DataError     bad_data: names the file and the line
     ├── NotFound            not_found: absent, or somebody else's (the two look the same on purpose)
-    ├── Conflict            conflict, or a finer code: run_active, message_exists
+    ├── Conflict            conflict, or a finer code: run_active, message_exists, last_admin
     ├── Unauthorized        unauthorized
     ├── Forbidden           forbidden
     ├── Limited             rate_limited, too_many_runs: too fast or too many at once, with `retry_after_s`

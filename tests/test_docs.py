@@ -37,6 +37,17 @@ def test_every_error_code_of_the_tree_is_documented() -> None:
     assert not undocumented
 
 
+def test_every_error_code_that_is_raised_is_documented() -> None:
+    """The web client is compared with the document: it says each of them in its reader's language."""
+    documented = set(re.findall(r"`(\w+)`", "".join(row[0] for row in rows("Errors"))))
+    raised = {
+        code for path in (ROOT / "functions").rglob("*.py") for code in re.findall(r'\bcode="(\w+)"', path.read_text())
+    }
+
+    assert len(raised) > 20
+    assert raised <= documented
+
+
 def test_the_error_tree_is_drawn_as_it_is() -> None:
     drawn = set(re.findall(r"[─│ ]+ (\w+)", errors.__doc__ or ""))
     classes = {n for n, c in vars(errors).items() if isinstance(c, type) and issubclass(c, ParleyError)}

@@ -136,7 +136,7 @@ async def invite(body: NewInvitation, who: CurrentPrincipal, services: CurrentSe
         wanted = "email" if by_address else "name"
         raise BadInput(f"Say for whom, as `{wanted}`, and only that.", param=wanted)
     if body.name is not None and body.name in settled_names(services.settings):
-        raise Conflict("There is a user of this name.")
+        raise Conflict("There is a user of this name.", code="name_taken")
     secret, invitation = await services.accounts.invite(
         email=body.email, name=body.name, role=body.role, group=body.group, days=body.days
     )

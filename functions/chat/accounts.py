@@ -326,9 +326,9 @@ class Accounts:
         there = await self._store.list_invitations()
         wanted = (email or name or "").casefold()
         if any((each.email or each.name or "").casefold() == wanted and now < each.expires_at for each in there):
-            raise Conflict("They are invited already; revoke that invitation first.")
+            raise Conflict("They are invited already; revoke that invitation first.", code="invited_already")
         if name is not None and await self._store.get_user(name) is not None:
-            raise Conflict("There is a user of this name.")
+            raise Conflict("There is a user of this name.", code="name_taken")
         invitation = Invitation(
             id=new_id(),
             email=email,

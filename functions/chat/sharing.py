@@ -56,7 +56,7 @@ class Sharing:
         """Raises NotFound, Forbidden when the operator has switched links off, BadInput for a chat that is empty or
         temporary."""
         if not self._is_on:
-            raise Forbidden("Share links are switched off here.")
+            raise Forbidden("Share links are switched off here.", code="sharing_off")
         chat = await self._store.get_chat(owner, chat_id)
         if chat.temporary:
             raise BadInput("A temporary chat is for you alone; it cannot be shared.", code="unsupported")

@@ -246,9 +246,11 @@ async def test_a_link_makes_one_user_who_can_sign_in_and_works_once(tmp_path: Pa
         assert (await stranger.post("/session", json={"token": key})).status_code == 204
         for name in ("Zoë", "ann", "bob"):  # names that are somebody's, seen or not
             taken = await http.post("/admin/invitations", json={"name": name}, headers=ADA)
-            assert taken.status_code == 409, name
+            assert (taken.status_code, code_of(taken)) == (409, "name_taken"), name
 
         other = (await http.post("/admin/invitations", json={"name": "yan"}, headers=ADA)).json()
+        twice = await http.post("/admin/invitations", json={"name": "yan"}, headers=ADA)
+        assert (twice.status_code, code_of(twice)) == (409, "invited_already")
         assert (await http.delete(f"/admin/invitations/{other['id']}", headers=ADA)).status_code == 204
         for bad in (other["link"].removeprefix("/#/join/"), "x", "", "x" * 1000):
             assert (await stranger.post("/join", json={"token": bad})).status_code in (400, 404), bad

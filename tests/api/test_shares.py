@@ -100,7 +100,7 @@ async def test_links_that_the_operator_has_switched_off_lead_nowhere(tmp_path: P
     async with open_house(tmp_path, share_links=False) as house:
         assert (await house.http.get(f"/shared/{link}")).status_code == 404
         refused = await house.http.post(f"/chat/{chat}/share", json={})
-        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "sharing_off")
         assert (await house.http.delete(f"/chat/{chat}/share")).status_code == 204
 
 

@@ -15,12 +15,14 @@ export class ApiError extends Error {
     readonly code: string,
     message: string,
     readonly retryAfterMs: number | null = null,
+    readonly param: string | null = null,
   ) {
     super(message);
   }
 
   get problem(): Problem {
-    return { code: this.code, message: this.message };
+    const { code, message, param, retryAfterMs } = this;
+    return { code, message, param, until: retryAfterMs === null ? null : Date.now() + retryAfterMs };
   }
 
   /** True when the same request may succeed by itself a little later. */
@@ -89,8 +91,8 @@ async function refusal(response: Response): Promise<ApiError> {
 
 export function refusalOf(status: number, body: string, retryAfterMs: number | null = null): ApiError {
   try {
-    const { error } = JSON.parse(body) as { error: { message?: string; code?: string; type?: string } };
-    return new ApiError(status, error.code ?? error.type ?? 'error', error.message ?? '', retryAfterMs);
+    const { error } = JSON.parse(body) as { error: { message?: string; code?: string; type?: string; param?: string | null } };
+    return new ApiError(status, error.code ?? error.type ?? 'error', error.message ?? '', retryAfterMs, error.param ?? null);
   } catch {
     // A proxy in between answers in its own words; its page is of no use to a reader.
     return new ApiError(status, `http_${status}`, '', retryAfterMs);

@@ -55,6 +55,10 @@ export interface Feedback extends Opinion {
 export interface Problem {
   code: string;
   message: string;
+  /** The field, or the limit, that it is about. */
+  param?: string | null;
+  /** When the same may succeed, in Unix milliseconds. */
+  until?: number | null;
 }
 
 export interface Citation {

@@ -234,12 +234,7 @@ export const en = {
   notSentYetNote: 'There is no connection to Parley. Your message is kept, and goes out when the network is back.',
   errorNetwork: 'No connection to Parley. Please try again.',
   errorGeneric: 'Something went wrong. Please try again.',
-  errorBusy: 'Another answer is still being written in this chat.',
-  errorLimit: 'That was a bit fast. Please wait a moment.',
-  errorLarge: 'This message is too large.',
   errorServer: 'The server could not answer. Please try again.',
-  /** By code, where the server's own sentence is not the reader's language: it speaks English. */
-  problems: {} as Readonly<Record<string, string>>,
   errorCode: (code: string) => `Code: ${code}`,
   retryIn: (seconds: number) => `Try again in ${seconds} s`,
 

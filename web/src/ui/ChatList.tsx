@@ -12,6 +12,7 @@ import { settings } from '../lib/settings';
 import { list, openId } from '../store';
 import type { Chat } from '../wire';
 import { remove, Row, type RowProps } from './ChatRow';
+import { problemText } from './Notices';
 import { focus, go } from './view';
 
 /** Drawn beyond both edges, so that a quick scroll shows no holes. */
@@ -143,7 +144,7 @@ export function ChatList() {
       {isSearching && <p class="side-note">{t.value.searching}</p>}
       {state === 'failed' && (
         <div class="side-note">
-          <p>{problem?.message || t.value.errorServer}</p>
+          <p>{problem && problemText(problem)}</p>
           <button type="button" class="text-button" onClick={() => void loadChats(undefined, chats.length > 0)}>{t.value.retry}</button>
         </div>
       )}

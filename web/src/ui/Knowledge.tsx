@@ -264,7 +264,7 @@ function Row({ one, refuse }: { one: model.Document; refuse: (problem: Problem |
 
 function State({ one }: { one: model.Document }) {
   const w = words.value;
-  if (one.status === 'failed') return <span class="document-note bad">{one.error?.message || w.broken}</span>;
+  if (one.status === 'failed') return <span class="document-note bad">{one.error ? problemText(one.error) : w.broken}</span>;
   if (one.status === 'ready') return <span class="document-note">{w.ready(one.chunks)} · {bytes(one.size_bytes)}</span>;
   if (one.status === 'queued') return <span class="document-note">{w.queued}</span>;
   if (one.chunks === 0) return <span class="document-note">{w.reading}</span>;

@@ -8,7 +8,7 @@ import { model, online, profile, runLink, server, serverProblem } from '../store
 import type { Unsent } from '../state';
 import type { Message, Problem, Verdict } from '../wire';
 import * as icons from './icons';
-import { feedback } from './later';
+import { feedback, needRefusals, refusals } from './later';
 
 interface NoteProps {
   tone: 'shield' | 'error' | 'info';
@@ -74,14 +74,11 @@ export function Verdicts({ verdicts, message, isStored }: VerdictsProps) {
 }
 
 /** What a reader can do about it, in their language where we know the code; the server's own sentence otherwise. */
-export function problemText({ code, message }: Problem): string {
-  const words = t.value;
-  if (code === 'network') return words.errorNetwork;
-  if (code === 'run_active') return words.errorBusy;
-  if (code === 'rate_limited') return message || words.errorLimit;
-  if (code === 'too_large') return message || words.errorLarge;
-  if (code.startsWith('http_5')) return words.errorServer;
-  return words.problems[code] ?? (message || words.errorGeneric);
+export function problemText(problem: Problem): string {
+  if (problem.code === 'network') return t.value.errorNetwork;
+  if (problem.code.startsWith('http_5')) return t.value.errorServer;
+  needRefusals();
+  return refusals.value?.say.value(problem) ?? (problem.message || t.value.errorGeneric);
 }
 
 export function NotSent({ unsent, retry }: { unsent: Unsent; retry: () => void }) {
