@@ -1,11 +1,12 @@
-"""What the operator reads of the whole house: metrics for a scraper, and what guardrails did by day. Nothing in here
-names a user or says what anybody wrote."""
+"""What the operator reads of the whole house: metrics for a scraper, what guardrails did by day, and the model servers.
+Nothing in here names a user or says what anybody wrote."""
 
 import asyncio
 import hmac
+import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -13,6 +14,9 @@ from functions import metering
 from functions.api.auth import CurrentPrincipal, CurrentServices, current_principal
 from functions.api.chats import as_json
 from functions.errors import BadInput, Forbidden, NotFound
+from functions.inference.billing import spent_by_node
+from functions.inference.nodes import Node
+from functions.inference.pricing import DAY_MS, Spent
 from functions.services import Services
 from functions.settings import Settings
 from functions.telemetry import observe
@@ -54,6 +58,32 @@ async def verdicts(
         raise BadInput(f"Figures cover {DAYS_MAX} days at most; ask for a part of it.", param="from")
     counts = await services.figures.read(from_day=first.isoformat(), to_day=last.isoformat())
     return as_json({"data": counts, "total": sum(one.count for one in counts)})
+
+
+@router.get("/admin/nodes")
+async def nodes(who: CurrentPrincipal, services: CurrentServices) -> Response:
+    """Every model server: what it serves, how awake it is, and what it has cost since midnight UTC. Wakes none."""
+    now_ms = time.time_ns() // 1_000_000
+    today_ms = now_ms // DAY_MS * DAY_MS
+    spent = await spent_by_node(services.store, from_ms=today_ms, to_ms=now_ms, now_ms=now_ms)
+    listed = [_as_row(node, spent.get(node.name, Spent())) for node in services.gateway.nodes]
+    return as_json({"data": listed, "since": datetime.fromtimestamp(today_ms / 1000, UTC)})
+
+
+def _as_row(node: Node, today: Spent) -> dict[str, Any]:
+    p50_ms, p90_ms = node.eta_ms()
+    return {
+        "name": node.name,
+        "models": [model.id for model in node.models],
+        "state": node.state,
+        "since_ms": node.since_ms,
+        "eta_p50_ms": p50_ms,
+        "eta_p90_ms": p90_ms,
+        "serverless": node.serverless,
+        "gpu": node.gpu,
+        "usd_per_hour": round(node.usd_per_second * 3600, 6),
+        "today": {name: getattr(today, name) for name in ("runs", "gpu_seconds", "cost_usd", "is_estimate")},
+    }
 
 
 def _has_key(settings: Settings, headers: Mapping[str, str]) -> bool:

@@ -108,13 +108,17 @@ async def limit_user(user_id: UserId, body: LimitChanges, who: CurrentPrincipal,
 async def _overview(services: Services) -> dict[str, Any]:
     quotas = services.quotas
     rules = await services.store.get_rules()
-    users = [
-        {"id": owner, "name": owner, "limits": limits, "used": await _used(services, owner, limits)}
-        for owner, limits in await services.store.list_limits()
-    ]
+    users = [await _one_user(services, owner, limits) for owner, limits in await services.store.list_limits()]
     groups = [{"name": name, "limits": limits} for name, limits in sorted(rules.groups.items())]
     house = {"limits": rules.limits, "used": await _used(services, HOUSE, rules.limits)}
     return {"defaults": quotas.defaults, "house": house, "groups": groups, "users": users}
+
+
+async def _one_user(services: Services, owner: str, limits: Limits) -> dict[str, Any]:
+    """Limits may be set before their user is seen for the first time: then there is only the id."""
+    user = await services.store.get_user(owner)
+    known = {"id": owner, "name": user.name if user else None, "email": user.email if user else None}
+    return known | {"limits": limits, "used": await _used(services, owner, limits)}
 
 
 async def _used(services: Services, account: str, limits: Limits) -> dict[str, Any]:

@@ -4,8 +4,11 @@ The rule is `pricing.bill`; this only reads for it what it asks for. Holds the e
 """
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
 
-from functions.inference.pricing import DAY_MS, MARGIN_MS, Row, bill
+from functions.chat.messages import NodeUse
+from functions.inference.pricing import DAY_MS, MARGIN_MS, Row, Spent, bill, total
 from functions.ports import Ledger
 
 AT_ONCE_DAYS = 7
@@ -22,3 +25,19 @@ async def read_bill(ledger: Ledger, *, from_ms: int, to_ms: int, now_ms: int, ow
         rows += (row for row in week if owner is None or row.owner == owner)
         from_ms = until_ms
     return rows
+
+
+async def spent_by_node(ledger: Ledger, *, from_ms: int, to_ms: int, now_ms: int) -> dict[str, Spent]:
+    """What all owners together have spent in [from_ms, to_ms), which is to be no longer than a week, at each node that
+    was asked. Nodes are billed one by one anyway, so this sums to the bill, but for what a run counts as: a run that
+    went from one node to another is here at both."""
+    to_ms = max(from_ms, min(to_ms, now_ms + MARGIN_MS))
+    uses = await ledger.read_uses(from_ms=from_ms - MARGIN_MS, to_ms=to_ms + MARGIN_MS)
+    by_node: defaultdict[str, list[NodeUse]] = defaultdict(list)
+    for use in uses:
+        by_node[use.node].append(use)
+
+    def spent(of: Sequence[NodeUse]) -> Spent:
+        return total(row.spent for row in bill(of, from_ms=from_ms, to_ms=to_ms, now_ms=now_ms)).rounded()
+
+    return await asyncio.to_thread(lambda: {node: spent(of) for node, of in by_node.items()})

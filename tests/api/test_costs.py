@@ -43,6 +43,12 @@ async def test_an_answer_says_what_it_cost_in_parts_that_sum(tmp_path: Path) -> 
         assert (await told(house, chat))["cost"] == cost
         assert (await house.http.get(f"/runs/{done['message']['run_id']}")).json()["cost"] == cost
 
+        [node] = (await house.http.get("/admin/nodes")).json()["data"]
+        assert (node["name"], node["models"], node["state"], node["gpu"]) == ("gpu", ["sim"], "warm", "L40S")
+        assert (node["usd_per_hour"], node["serverless"], node["today"]["runs"]) == (36.0, True, 1)
+        bill = (await house.http.get("/usage")).json()["total"]
+        assert 0.004 < node["today"]["cost_usd"] <= bill["cost_usd"]  # which goes on while it stays awake
+
 
 async def test_a_model_on_ones_own_machine_costs_nothing(tmp_path: Path) -> None:
     async with open_house(tmp_path) as house:

@@ -58,6 +58,9 @@ async def test_a_groups_limits_are_each_members_and_nobody_elses(tmp_path: Path)
         assert (limits["tokens_per_day"]["limit"], limits["tokens_per_day"]["from"]) == (5000, "group")
         await manage(house, "PUT", "limits/users/ann", runs_per_minute=0)
         assert await asked(house, ANN, ANN) == [200, 200]
+        await manage(house, "PATCH", "users/ann", name="Ann of the staff")
+        [own] = (await house.http.get("/admin/limits", headers=ADA)).json()["users"]
+        assert (own["id"], own["name"], own["email"]) == ("ann", "Ann of the staff", None)
         await manage(house, "PATCH", "users/bob", group="")
         assert await asked(house, BOB) == [200]
 
