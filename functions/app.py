@@ -284,7 +284,6 @@ class Edge:
         request_id = new_id().encode()
         began = time.perf_counter()
         scope.setdefault("state", {})["came_ms"] = time.time_ns() // 1_000_000  # before anything was awaited
-        is_page = scope["path"] == "/" or scope["path"].startswith("/assets/")
 
         has_begun = False
 
@@ -296,7 +295,7 @@ class Edge:
                 extra = [(b"x-request-id", request_id), *SECURITY_HEADERS]
                 if origin := scope.get("state", {}).get("allowed_origin"):  # a page that its key lets in (`auth`)
                     extra += [(b"access-control-allow-origin", origin.encode()), (b"vary", b"Origin")]
-                if not is_page and not any(name == b"cache-control" for name, _ in message["headers"]):
+                if not any(name == b"cache-control" for name, _ in message["headers"]):
                     extra.append((b"cache-control", b"no-store"))
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
