@@ -132,6 +132,18 @@ describe('revealing text', () => {
     expect(ends()).toBe(1);
   });
 
+  test('what comes in quick beats is drawn once for each, whole', () => {
+    const { reveal, run, shown } = setup();
+    let text = '';
+    for (let beat = 0; beat < 30; beat++) {
+      text += 'abcdefghijkl';
+      reveal.push(text);
+      run(32);
+      expect(shown.at(-1)!.text).toBe(text);
+    }
+    expect(shown.length).toBe(30);
+  });
+
   test('beats of a quarter of a second become steady, and never lag more than 300 ms', () => {
     const { reveal, run, shown } = setup();
     let text = '';
