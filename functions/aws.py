@@ -16,10 +16,10 @@ from fastapi import FastAPI
 
 from functions.app import create_app
 from functions.services import Services, open_services
-from functions.telemetry import hush_libraries
+from functions.telemetry import as_line, hush_libraries
 from functions.workers.lambda_host import nodes_of, settings_here
 
-logger = Logger(service="parley")  # the one that telemetry writes to
+logger = Logger(service="parley", json_serializer=as_line)  # the one that telemetry writes to
 
 
 def app() -> FastAPI:

@@ -27,9 +27,12 @@ _HERE = str(Path(__file__).resolve().parent.parent) + "/"
 _logger = logging.getLogger("parley")
 
 
-class _JsonLines(logging.Formatter):
+def as_line(event: Any) -> str:  # what can be JSON
     """In ASCII: nothing that somebody sent can end a line, speak to a terminal, or fail to be encoded."""
+    return json.dumps(event, default=str)
 
+
+class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, Any] = {"time": f"{stamp}.{int(record.msecs):03d}Z", "level": record.levelname.lower()}
@@ -39,7 +42,7 @@ class _JsonLines(logging.Formatter):
         else:
             line |= {"event": "library", "logger": record.name}
             line["at"] = _place(record.pathname, record.lineno, record.funcName or "")
-        return json.dumps(line | getattr(record, "fields", {}), default=str)
+        return as_line(line | getattr(record, "fields", {}))
 
 
 def _without_words(record: logging.LogRecord) -> bool:

@@ -11,12 +11,12 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.services import Services
-from functions.telemetry import log, log_fault
+from functions.telemetry import as_line, log, log_fault
 from functions.workers.embedded import sweep
 from functions.workers.lambda_host import SPARE_SECONDS, Warm
 from functions.workers.nightly import summarise_chats
 
-logger = Logger(service="parley")
+logger = Logger(service="parley", json_serializer=as_line)
 warm = Warm()
 
 

@@ -22,10 +22,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.services import Services
 from functions.settings import LambdaSettings
+from functions.telemetry import as_line
 from functions.workers.bell import Bell, Ringing, now_ms
 from functions.workers.lambda_host import SPARE_SECONDS, Warm
 
-logger = Logger(service="parley")  # the logger of this name, which telemetry writes to
+logger = Logger(service="parley", json_serializer=as_line)  # the logger of this name, which telemetry writes to
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logging.getLogger("parley"))
 warm = Warm()
 _decode = msgspec.json.Decoder(Bell).decode

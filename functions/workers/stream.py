@@ -19,13 +19,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.chat.messages import Job, Lane, RunJob
 from functions.settings import LambdaSettings
-from functions.telemetry import log
+from functions.telemetry import as_line, log
 from functions.workers.bell import Bell, Ringing
 
 # What dynamo_jobs calls the lanes. The other two are the night's, which a clock looks through.
 LANES: dict[str, Lane] = {"all": "runs", "work": "work"}
 
-logger = Logger(service="parley")  # the logger of this name, which telemetry writes to
+logger = Logger(service="parley", json_serializer=as_line)  # the logger of this name, which telemetry writes to
 processor = BatchProcessor(
     EventType.DynamoDBStreams, raise_on_entire_batch_failure=False, logger=logging.getLogger("parley")
 )
