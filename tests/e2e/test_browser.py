@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
+from tests.e2e.browsing import browser_page
 from tests.e2e.parley_process import ParleyProcess, parley_dev
 
 NO_NETWORK = "http://127.0.0.1:9"  # a hub that nobody can reach: the demo model answers
@@ -19,27 +20,9 @@ def parley(web_client: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield launched
-        await launched.close()
-
-
-@pytest.fixture
-async def page(browser: Browser, parley: ParleyProcess) -> AsyncIterator[Page]:
-    """A page that fails the test for a script error, a policy violation or a request to another host."""
-    opened = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB")
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
-    opened.on(
-        "request", lambda r: faults.append(r.url) if not r.url.startswith((parley.url, "data:", "blob:")) else None
-    )
-    await opened.goto(parley.url)
-    yield opened
-    await opened.close()
-    assert not faults
+async def page(chromium: str, parley: ParleyProcess) -> AsyncIterator[Page]:
+    async with browser_page(chromium, parley.url) as opened:
+        yield opened
 
 
 async def say(page: Page, text: str) -> None:
@@ -50,7 +33,7 @@ async def say(page: Page, text: str) -> None:
 
 async def answer_of(page: Page) -> str:
     """The last answer, when it is whole: the composer offers to send again instead of to stop."""
-    await expect(page.get_by_role("button", name=re.compile("^stop", re.I))).to_have_count(0, timeout=30_000)
+    await expect(page.get_by_role("button", name=re.compile("^stop", re.I))).to_have_count(0)
     return await page.locator("article").last.inner_text()
 
 

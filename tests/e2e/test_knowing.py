@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.test_living import browser_page, page, say
+from tests.e2e.browsing import browser_page, say
 from tests.house import House, open_house
 from tests.knowledge.conftest import readers
 from tests.simulated import Scenario
 
-__all__ = ["page"]
 RUNBOOK = """# Runbook
 
 ## Paging

@@ -1,52 +1,11 @@
 """Living with the client: what a person sets, puts away and comes back to. The real app over a simulated engine."""
 
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
 
-import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
-from tests.house import House, open_house
-
-
-@pytest.fixture
-async def house(tmp_path: Path, web_client: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path, web=web_client) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def page(chromium: str, house: House) -> AsyncIterator[Page]:
-    async with browser_page(chromium, house.url) as opened:
-        yield opened
-
-
-@asynccontextmanager
-async def browser_page(chromium: str, url: str, also: str = "data:") -> AsyncIterator[Page]:
-    """A page that fails the test for a script error, a policy violation or a request to another host than `also`."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        opened = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB")
-        faults: list[str] = []
-        opened.on("pageerror", lambda error: faults.append(str(error)))
-        opened.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
-        foreign: Callable[[str], bool] = lambda address: not address.startswith((url, also, "data:", "blob:"))  # noqa: E731
-        opened.on("request", lambda request: faults.append(request.url) if foreign(request.url) else None)
-        await opened.goto(url)
-        yield opened
-        await browser.close()
-        assert not faults
-
-
-async def say(page: Page, text: str) -> None:
-    before = await page.locator("article.assistant").count()
-    composer = page.locator("#composer")
-    await composer.fill(text)
-    await composer.press("Enter")
-    await expect(page.locator("article.assistant .actions.shown")).to_have_count(1)
-    await expect(page.locator("article.assistant")).to_have_count(before + 1)
+from tests.e2e.browsing import say
+from tests.house import House
 
 
 async def test_a_chats_own_settings_reach_the_model_and_no_other_chat(page: Page, house: House) -> None:

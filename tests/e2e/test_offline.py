@@ -2,29 +2,14 @@
 
 import gzip
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
-import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.test_living import browser_page, say
-from tests.house import House, open_house
+from tests.e2e.browsing import say
+from tests.house import House
 
 IN_CHARGE = "navigator.serviceWorker.ready.then(() => navigator.serviceWorker.controller !== null)"
-
-
-@pytest.fixture
-async def house(tmp_path: Path, web_client: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path, web=web_client) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def page(chromium: str, house: House) -> AsyncIterator[Page]:
-    async with browser_page(chromium, house.url) as opened:
-        yield opened
 
 
 async def test_an_answer_is_read_again_without_a_network_and_goes_on_with_it(page: Page, house: House) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.test_living import page, say
+from tests.e2e.browsing import say
 from tests.house import House, open_house
 from tests.importing.conversations import simple
 from tests.simulated import Scenario
-
-__all__ = ["page"]
 
 
 @pytest.fixture

@@ -2,27 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 from playwright.async_api import Page, expect
 
 from functions.chat.messages import new_id
-from tests.e2e.test_living import browser_page, say
-from tests.house import House, open_house
-
-
-@pytest.fixture
-async def house(tmp_path: Path, web_client: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path, web=web_client) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def page(chromium: str, house: House) -> AsyncIterator[Page]:
-    async with browser_page(chromium, house.url) as opened:
-        yield opened
+from tests.e2e.browsing import say
+from tests.house import House
 
 
 async def test_a_search_marks_what_it_finds_and_opens_the_message(page: Page, house: House) -> None:

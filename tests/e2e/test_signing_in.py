@@ -4,7 +4,7 @@ from pathlib import Path
 
 from playwright.async_api import expect
 
-from tests.e2e.test_living import browser_page, say
+from tests.e2e.browsing import browser_page, say
 from tests.house import open_house
 from tests.issuer import ADA, RunningIssuer
 

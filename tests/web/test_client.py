@@ -17,14 +17,14 @@ def npm(*words: str, seconds: float) -> None:
 
 @pytest.mark.usefixtures("web_client")
 def test_its_types_hold() -> None:
-    npm("run", "check", seconds=120)
+    npm("run", "check", seconds=300)
 
 
 @pytest.mark.usefixtures("web_client")
 def test_its_units_hold() -> None:
-    npm("test", seconds=180)
+    npm("test", seconds=300)
 
 
 @pytest.mark.usefixtures("web_client", "chromium")
 def test_its_pages_hold_in_a_browser() -> None:
-    npm("run", "e2e", seconds=300)
+    npm("run", "e2e", seconds=900)

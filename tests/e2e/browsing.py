@@ -1,0 +1,33 @@
+"""A page of the client in Debian's Chromium, as a person has it before them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from playwright.async_api import Page, async_playwright, expect
+
+
+@asynccontextmanager
+async def browser_page(chromium: str, url: str, also: str = "data:") -> AsyncIterator[Page]:
+    """A page that fails the test for a script error, a policy violation or a request to another host than `also`."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        opened = await browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-GB")
+        faults: list[str] = []
+        opened.on("pageerror", lambda error: faults.append(str(error)))
+        opened.on("console", lambda said: faults.append(said.text) if "Content Security Policy" in said.text else None)
+        foreign: Callable[[str], bool] = lambda address: not address.startswith((url, also, "data:", "blob:"))  # noqa: E731
+        opened.on("request", lambda request: faults.append(request.url) if foreign(request.url) else None)
+        await opened.goto(url)
+        yield opened
+        await browser.close()
+        assert not faults
+
+
+async def say(page: Page, text: str) -> None:
+    """Sends a message and waits until its answer is whole."""
+    before = await page.locator("article.assistant").count()
+    composer = page.locator("#composer")
+    await composer.fill(text)
+    await composer.press("Enter")
+    await expect(page.locator("article.assistant .actions.shown")).to_have_count(1)
+    await expect(page.locator("article.assistant")).to_have_count(before + 1)
