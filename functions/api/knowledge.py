@@ -10,8 +10,8 @@ from functions.api import cursors
 from functions.api.auth import CurrentPrincipal, CurrentServices
 from functions.api.chats import Limit, as_json
 from functions.api.fields import Body, Id, ShortQuestion, ShortText, Title
-from functions.chat.documents import Collection, Document
-from functions.chat.library import filename_of
+from functions.chat.documents import Collection, Document, default_collection_id
+from functions.chat.library import DEFAULT_NAME, filename_of
 from functions.errors import NotFound
 from functions.reading.reader import kind_of, unreadable
 from functions.reading.scratch import Scratch, scratch
@@ -40,9 +40,16 @@ class Membership(Body):
 
 
 def _as_collection(collection: Collection, documents: int, *, is_joined: bool = True) -> dict[str, Any]:
-    """`owner`: whose it is; `joined`: whether the caller's answers lean on it."""
+    """`owner`: whose it is; `joined`: whether the caller's answers lean on it; `unnamed`: nobody has named it, it came
+    with its owner's first document."""
     names = ("id", "name", "owner", "shared", "role", "created_at")
-    return {name: getattr(collection, name) for name in names} | {"documents": documents, "joined": is_joined}
+    known: dict[str, Any] = {name: getattr(collection, name) for name in names}
+    is_first = collection.id == default_collection_id(collection.owner)
+    return known | {
+        "documents": documents,
+        "joined": is_joined,
+        "unnamed": is_first and collection.name == DEFAULT_NAME,
+    }
 
 
 def _as_document(document: Document) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Path, Request, Response
 
 from functions.api.auth import CurrentPrincipal, CurrentServices, refuse_foreign_pages
@@ -41,10 +42,12 @@ async def list_shares(who: CurrentPrincipal, services: CurrentServices) -> Respo
 
 @router.get("/shared/{share_id}")
 async def read_shared(share_id: ShareId, request: Request, services: CurrentServices) -> Response:
-    """What a visitor sees, without signing in: texts, and nothing of whose they are."""
+    """What a visitor sees, without signing in: texts, and nothing of whose they are. A model by the name it goes by."""
     refuse_foreign_pages(request)
     services.sharing.admit(address_of(request, services.settings.trusted_proxies))
-    response = as_json(await services.sharing.read(share_id))
+    shown = await services.sharing.read(share_id)
+    named = next((info.name for info in services.gateway.models() if info.id == shown.model), shown.model)
+    response = as_json(msgspec.structs.replace(shown, model=named))
     response.headers["x-robots-tag"] = "noindex, nofollow"
     response.headers["cache-control"] = "no-store"
     return response

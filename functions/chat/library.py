@@ -28,7 +28,7 @@ from functions.ports import ChatStore, JobQueue, KnowledgeStore, RetentionStore,
 from functions.reading.blocks import FileKind
 from functions.settings import COLLECTIONS_MAX, DOCUMENTS_MAX, MEMBERS_MAX
 
-DEFAULT_NAME = "My documents"
+DEFAULT_NAME = "My documents"  # until its owner calls it something else; clients say it in their reader's language
 FILENAME_CHARS = 200
 PART_BYTES = 256 * 1024
 CUT_OFF_MS = 5 * 60 * 1000  # an upload that has not come to its end by then never will

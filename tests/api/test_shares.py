@@ -9,7 +9,9 @@ import httpx
 from functions.chat.messages import new_id
 from functions.chat.sharing import VISITS, Sharing, place_of
 from functions.errors import Limited
+from functions.inference.nodes import Node, ServedModel
 from tests.house import House, open_house, text_of
+from tests.simulated import SimulatedEngine
 
 TOKENS = {name: f"parley_{name}_0123456789abcdef" for name in ("ann", "bob")}
 
@@ -19,8 +21,15 @@ def token_mode() -> dict[str, str]:
     return {"auth": "token", "access_tokens": hashes}
 
 
+def well_named(engine: SimulatedEngine) -> list[Node]:
+    return [Node(engine.url, name="sim", models=[ServedModel(id="sim", name="Simulated 1B", context_tokens=4096)])]
+
+
 async def test_a_visitor_reads_the_branch_that_was_shared_and_no_word_that_came_later(tmp_path: Path) -> None:
-    async with open_house(tmp_path, **token_mode()) as house, httpx.AsyncClient(base_url=house.url) as visitor:
+    async with (
+        open_house(tmp_path, nodes=well_named, **token_mode()) as house,
+        httpx.AsyncClient(base_url=house.url) as visitor,
+    ):
         house.http.headers["authorization"] = f"Bearer {TOKENS['ann']}"
         chat = await house.open_chat(title="A walk", system_prompt="Talk like a bee.")
         answer = text_of(await house.say(chat, "One"))
@@ -35,7 +44,7 @@ async def test_a_visitor_reads_the_branch_that_was_shared_and_no_word_that_came_
         assert link["url"] == f"/#/shared/{link['id']}"
         assert read.status_code == 200, read.text
         shown = read.json()
-        assert (shown["title"], shown["model"]) == ("A walk", "sim")
+        assert (shown["title"], shown["model"]) == ("A walk", "Simulated 1B")
         assert [(m["role"], m["content"]) for m in shown["messages"]] == [("user", "One"), ("assistant", answer)]
         assert set(shown) == {"title", "model", "created_at", "messages"}
         assert {key for m in shown["messages"] for key in m} == {"role", "content", "created_at", "citations"}

@@ -87,7 +87,12 @@ async def test_what_belongs_to_somebody_else_is_not_there(ann_and_ben: Two) -> N
 
 async def test_a_shared_collection_is_read_by_readers_and_changed_by_editors(ann_and_ben: Two) -> None:
     ann, ben = ann_and_ben
+    first = (await ann.add("bees.md", "# Bees\n\nThey dance."))["collection_id"]
     shelf = (await ann.ask("POST", "/collections", json={"name": "Team", "shared": True})).json()
+    listed = {one["id"]: one["unnamed"] for one in (await ann.ask("GET", "/collections")).json()["data"]}
+    assert (listed[first], listed[shelf["id"]]) == (True, False)
+    renamed = await ann.ask("PATCH", f"/collections/{first}", json={"name": "Bees"})
+    assert (renamed.json()["name"], renamed.json()["unnamed"]) == ("Bees", False)
     assert (shelf["role"], shelf["documents"], shelf["shared"]) == ("owner", 0, True)
     document = await ann.add("handbook.md", files.HANDBOOK, collection=shelf["id"])
     member = f"/collections/{shelf['id']}/members/{ben.name}"

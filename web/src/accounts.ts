@@ -2,7 +2,7 @@
 
 import { json, part, query, request } from './api';
 import { noticed } from './noticed';
-import type { AccountRole, Page, Problem } from './wire';
+import type { AccountRole, ModelState, Page, Problem } from './wire';
 
 export type Scope = 'read' | 'chat' | 'admin';
 
@@ -78,7 +78,7 @@ export interface AllLimits {
   house: { limits: Limits; used: Used };
   groups: { name: string; limits: Limits }[];
   /** Those with limits of their own. */
-  users: { id: string; name: string | null; limits: Limits; used: Used }[];
+  users: { id: string; name: string | null; email: string | null; limits: Limits; used: Used }[];
 }
 
 export interface VerdictDay {
@@ -87,6 +87,20 @@ export interface VerdictDay {
   rail: string;
   action: string;
   count: number;
+}
+
+/** A model server, and what it has cost since midnight UTC. */
+export interface ModelNode {
+  name: string;
+  models: string[];
+  state: ModelState;
+  since_ms: number | null;
+  eta_p50_ms: number | null;
+  eta_p90_ms: number | null;
+  serverless: boolean;
+  gpu: string;
+  usd_per_hour: number;
+  today: { runs: number; gpu_seconds: number; cost_usd: number; is_estimate: boolean };
 }
 
 export type Receipt = Readonly<Record<string, number>>;
@@ -108,6 +122,7 @@ export const accounts = {
   limits: () => json<AllLimits>('GET', '/admin/limits'),
   /** `whom`: `house`, `groups/NAME` or `users/ID`. */
   setLimits: (whom: string, limits: Limits) => json<AllLimits>('PUT', `/admin/limits/${whom}`, limits),
+  nodes: () => json<{ data: ModelNode[] }>('GET', '/admin/nodes'),
   verdicts: (from: string, to: string) => json<{ data: VerdictDay[]; total: number }>('GET', `/admin/verdicts${query({ from, to })}`),
   pause: (reason: string) => json<unknown>('PUT', '/admin/pause', { reason: reason || null }),
   resume: async (): Promise<void> => void (await request('DELETE', '/admin/pause')),

@@ -11,6 +11,8 @@ export type Role = 'reader' | 'editor' | 'owner';
 export interface Collection {
   id: string;
   name: string;
+  /** It came with its owner's first document, and has no name but the server's. */
+  unnamed: boolean;
   shared: boolean;
   role: Role;
   /** Whose it is. */

@@ -71,10 +71,11 @@ export function accountsOf(control, refused) {
         const list = limits[name];
         const found = list.find((one) => (one.id ?? one.name) === id);
         if (found) found.limits = body;
-        else list.push({ id, name: id, limits: body, used: {} });
+        else list.push({ id, name: users.find((user) => user.id === id)?.name ?? id, email: users.find((user) => user.id === id)?.email ?? null, limits: body, used: {} });
       }
       json(limits);
     } else if (what === 'verdicts') json(verdicts());
+    else if (what === 'nodes') json({ data: nodes(), since: at(0) });
     else if (what === 'pause') {
       control.me = { ...control.me, paused: method === 'DELETE' ? null : { at: at(0), reason: body.reason ?? null } };
       json({ paused: control.me.paused });
@@ -99,6 +100,17 @@ export function accountsOf(control, refused) {
       const more = from + 50 < all.length;
       json({ object: 'list', data, has_more: more, last_id: more ? data.at(-1).id : null });
     }
+  }
+
+  function nodes() {
+    const today = { runs: 40, gpu_seconds: 0, cost_usd: 0, is_estimate: false };
+    const one = { since_ms: 5_400_000, eta_p50_ms: null, eta_p90_ms: null, serverless: false, gpu: '', usd_per_hour: 0, today };
+    const gpu = { ...one, serverless: true, gpu: 'L4', usd_per_hour: 0.8, eta_p50_ms: 38_000, eta_p90_ms: 70_000 };
+    return [
+      { ...one, name: 'here', models: ['parley-tiny'], state: 'warm' },
+      { ...gpu, name: 'modal-1', models: ['qwen3-8b'], state: 'warm', today: { runs: 12, gpu_seconds: 1_700, cost_usd: 0.378, is_estimate: true } },
+      { ...gpu, name: 'modal-2', models: ['qwen3-8b'], state: 'cold' },
+    ];
   }
 
   function verdicts() {

@@ -124,8 +124,6 @@ export const en = {
   sharedLinks: 'Shared links',
   importChats: 'Import chats',
   farewell: 'Delete everything',
-  summaryTitle: 'Summary',
-  summaryNote: 'The model reads this in place of the earlier messages, which are kept.',
   summaryDivider: 'Earlier messages are summarised for the model',
   summaryShow: 'Show the summary',
 
@@ -212,7 +210,6 @@ export const en = {
   modelWarmingLate: 'Waking up, ready any moment',
   modelAtOnce: 'Ready, answers at once',
   modelBusy: (n: number) => `Ready, ${n} waiting`,
-  modelQueue: (n: number) => `${n} waiting`,
   modelSince: (time: string) => `awake for ${time}`,
   modelPrice: (sum: string) => `${sum} an hour awake`,
   modelPriceEach: (sum: string) => `${sum} an hour each awake`,

@@ -116,8 +116,6 @@ export const zh: Messages = {
   sharedLinks: '已分享的链接',
   importChats: '导入对话',
   farewell: '删除全部数据',
-  summaryTitle: '摘要',
-  summaryNote: '模型阅读这段摘要来代替更早的消息；那些消息仍然保留。',
   summaryDivider: '更早的消息已为模型做成摘要',
   summaryShow: '查看摘要',
 
@@ -199,7 +197,6 @@ export const zh: Messages = {
   modelWarmingLate: '正在唤醒，即将就绪',
   modelAtOnce: '就绪，立即作答',
   modelBusy: (n) => `就绪，${n} 人在排队`,
-  modelQueue: (n) => `${n} 人在排队`,
   modelSince: (time) => `已唤醒 ${time}`,
   modelPrice: (sum) => `唤醒时每小时 ${sum}`,
   modelPriceEach: (sum) => `唤醒时每台每小时 ${sum}`,

@@ -10,7 +10,7 @@ import { server } from '../store';
 import type { AccountRole as Role } from '../wire';
 import { ROLES } from './AdminUsers';
 import { Copied } from './ApiKeys';
-import { Loaded, Refusal, Sure, useChange, useLoaded } from './Loaded';
+import { Loaded, Refusal, Sure, useChange, useLoaded, useShownOnce } from './Loaded';
 
 const DAYS = [1, 7, 14, 30];
 
@@ -61,15 +61,10 @@ export function AdminInvitations() {
             {DAYS.map((n) => <option key={n} value={n}>{w.days(n)}</option>)}
           </select>
         </label>
-        <button type="submit" class="button primary" disabled={isBusy || whom.trim() === ''}>{w.invite}</button>
+        <button type="submit" class="button primary" disabled={whom.trim() === ''} aria-disabled={isBusy}>{w.invite}</button>
       </form>
       <Refusal problem={problem} />
-      {made && (
-        <div class="once">
-          <p role="status"><strong>{made.link ? w.linkOnce : w.invited(made.email ?? '')}</strong></p>
-          {made.link && <Copied label={w.link} text={location.origin + made.link} />}
-        </div>
-      )}
+      {made && <Made key={made.id} made={made} />}
       <Loaded of={list}>
         {(all) =>
           all.length === 0 ? (
@@ -93,5 +88,15 @@ export function AdminInvitations() {
         }
       </Loaded>
     </>
+  );
+}
+
+function Made({ made }: { made: Invitation }) {
+  const w = words.value;
+  return (
+    <section class="once" aria-label={w.invite} ref={useShownOnce()}>
+      <p role="status"><strong>{made.link ? w.linkOnce : w.invited(made.email ?? '')}</strong></p>
+      {made.link && <Copied label={w.link} text={location.origin + made.link} />}
+    </section>
   );
 }

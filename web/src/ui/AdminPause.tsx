@@ -21,14 +21,14 @@ export function AdminPause() {
       {paused?.reason && <p dir="auto">{paused.reason}</p>}
       <Refusal problem={problem} />
       {paused ? (
-        <button type="button" class="button primary" disabled={isBusy} onClick={() => change(accounts.resume)}>{w.resume}</button>
+        <button type="button" class="button primary" aria-disabled={isBusy} onClick={() => change(accounts.resume)}>{w.resume}</button>
       ) : (
         <form class="form" onSubmit={(event) => { event.preventDefault(); change(() => accounts.pause(reason.trim())); }}>
           <label class="wide">
             {w.reason}
             <input value={reason} maxLength={300} autocomplete="off" onInput={(event) => setReason(event.currentTarget.value)} />
           </label>
-          <button type="submit" class="button danger" disabled={isBusy}>{w.pauseNow}</button>
+          <button type="submit" class="button danger" aria-disabled={isBusy}>{w.pauseNow}</button>
         </form>
       )}
     </>

@@ -1,6 +1,6 @@
 /** Who may come in: found by name, given a role or a group, suspended, deleted. */
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { accounts, type Receipt, type User } from '../accounts';
 import { words as account } from '../i18n/account';
 import { words } from '../i18n/admin';
@@ -8,21 +8,18 @@ import { count, dayOf } from '../lib/format';
 import { locale } from '../lib/i18n';
 import { profile } from '../store';
 import type { AccountRole as Role, Page } from '../wire';
-import { Loaded, Refusal, Sure, useChange, useLoaded } from './Loaded';
+import { Finder, Loaded, Refusal, Sure, useChange, useLoaded } from './Loaded';
 
-const SEARCH_PAUSE_MS = 220;
 export const ROLES: readonly Role[] = ['admin', 'member', 'viewer'];
-const nameOf = (user: User): string => user.name ?? user.email ?? user.id;
+export const nameOf = (user: Pick<User, 'id' | 'name' | 'email'>): string => user.name ?? user.email ?? user.id;
 
 export function AdminUsers() {
   const [q, setQ] = useState('');
   const [opened, setOpened] = useState<string | null>(null);
   const [receipt, setReceipt] = useState<{ name: string; receipt: Receipt } | null>(null);
-  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   const users = useLoaded(() => accounts.users(q, null), q);
   const more = useChange();
   const w = words.value;
-  useEffect(() => () => clearTimeout(timer.current), []);
   const put = (data: User[]) => users.put({ ...users.value!, data });
   const older = async () => {
     const page = users.value!;
@@ -31,19 +28,7 @@ export function AdminUsers() {
   };
   return (
     <>
-      <input
-        type="search"
-        class="finder"
-        aria-label={w.findUsers}
-        placeholder={w.findUsers}
-        autocomplete="off"
-        spellcheck={false}
-        onInput={(event) => {
-          const text = event.currentTarget.value.trim();
-          clearTimeout(timer.current);
-          timer.current = setTimeout(() => setQ(text), SEARCH_PAUSE_MS);
-        }}
-      />
+      <Finder label={w.findUsers} find={setQ} />
       {receipt && <Gone name={receipt.name} receipt={receipt.receipt} />}
       <Loaded of={users}>
         {(page: Page<User>) => (
@@ -74,7 +59,7 @@ export function AdminUsers() {
               ))}
             </ul>
             <Refusal problem={more.problem} />
-            {page.has_more && <button type="button" class="button" disabled={more.isBusy} onClick={() => void older()}>{w.moreUsers}</button>}
+            {page.has_more && <button type="button" class="button" aria-disabled={more.isBusy} onClick={() => void older()}>{w.moreUsers}</button>}
           </>
         )}
       </Loaded>
@@ -107,7 +92,7 @@ function OneUser({ user, changed, gone }: OneProps) {
     <div class="form">
       <label>
         {w.role}
-        <select value={shownRole} disabled={isBusy} onChange={(event) => { setShownRole(event.currentTarget.value as Role); void change({ role: event.currentTarget.value as Role }); }}>
+        <select value={shownRole} onChange={(event) => { setShownRole(event.currentTarget.value as Role); void change({ role: event.currentTarget.value as Role }); }}>
           {ROLES.map((role) => <option key={role} value={role}>{account.value.roles[role]}</option>)}
         </select>
       </label>
@@ -122,7 +107,7 @@ function OneUser({ user, changed, gone }: OneProps) {
           {user.status === 'active' ? (
             <Sure label={w.suspend} question={w.suspendSure} yes={w.suspend} isBusy={isBusy} run={() => void change({ status: 'suspended' })} />
           ) : (
-            <button type="button" class="text-button" disabled={isBusy} onClick={() => void change({ status: 'active' })}>{w.restore}</button>
+            <button type="button" class="text-button" aria-disabled={isBusy} onClick={() => void change({ status: 'active' })}>{w.restore}</button>
           )}
           <Sure label={w.deleteUser} question={w.deleteUserSure(nameOf(user))} yes={w.deleteUser} isBusy={isBusy} run={() => void remove()} />
         </div>

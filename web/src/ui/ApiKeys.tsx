@@ -10,7 +10,7 @@ import { model, profile } from '../store';
 import '../style/account.css';
 import { Dialog } from './Dialogs';
 import * as icons from './icons';
-import { Loaded, Refusal, Sure, useChange, useLoaded } from './Loaded';
+import { Loaded, Refusal, Sure, useChange, useLoaded, useShownOnce } from './Loaded';
 
 type Made = ApiKey & { key: string };
 
@@ -107,7 +107,7 @@ function Create({ create, isBusy }: { create: (key: NewKey) => Promise<boolean>;
         <input value={origins} autocomplete="off" spellcheck={false} placeholder="https://app.example.org" aria-describedby="origins-note" onInput={(event) => setOrigins(event.currentTarget.value)} />
       </label>
       <p class="quiet small wide" id="origins-note">{w.keyOriginsNote}</p>
-      <button type="submit" class="button primary" disabled={isBusy || name.trim() === ''}>{w.keyMake}</button>
+      <button type="submit" class="button primary" disabled={name.trim() === ''} aria-disabled={isBusy}>{w.keyMake}</button>
     </form>
   );
 }
@@ -119,7 +119,7 @@ function Shown({ made }: { made: Made }) {
   const curl = `curl ${location.origin}/v1/chat/completions \\\n  -H 'Authorization: Bearer ${made.key}' \\\n  -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify({ model: name, messages: [{ role: 'user', content: 'Hello' }] })}'`;
   const python = `from openai import OpenAI\n\nclient = OpenAI(base_url="${location.origin}/v1", api_key="${made.key}")\nanswer = client.chat.completions.create(\n    model="${name}",\n    messages=[{"role": "user", "content": "Hello"}],\n)\nprint(answer.choices[0].message.content)`;
   return (
-    <section class="once" aria-label={w.keyShown}>
+    <section class="once" aria-label={w.keyShown} ref={useShownOnce()}>
       <p role="status"><strong>{w.keyShown}</strong></p>
       <Copied label={w.keys} text={made.key} />
       <details>

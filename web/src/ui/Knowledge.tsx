@@ -39,7 +39,7 @@ export function Knowledge() {
       <Collections pane={pane} open={setPane} refuse={setRefused} />
       {refused && <p class="problem" role="alert">{problemText(refused)}</p>}
       {pane === 'new' && <Named label={w.collectionName} action={w.create} canShare done={() => setPane('files')} save={async (name, shared) => done(await model.makeCollection(name, shared))} />}
-      {pane === 'rename' && <Named label={w.collectionName} action={w.rename} name={model.collection.value?.name} done={() => setPane('files')} save={async (name) => done(await model.renameCollection(model.chosen.value!, name))} />}
+      {pane === 'rename' && <Named label={w.collectionName} action={w.rename} name={model.collection.value ? nameOf(model.collection.value) : ''} done={() => setPane('files')} save={async (name) => done(await model.renameCollection(model.chosen.value!, name))} />}
       {pane === 'people' && <Members id={model.chosen.value!} done={() => setPane('files')} />}
       {pane === 'delete' && <Sure done={() => setPane('files')} yes={async () => done(await model.deleteCollection(model.chosen.value!))} />}
       <Offer refuse={setRefused} />
@@ -53,6 +53,8 @@ export function Knowledge() {
     </Dialog>
   );
 }
+
+const nameOf = ({ name, unnamed }: Pick<model.Collection, 'name' | 'unnamed'>): string => (unnamed ? words.value.mine : name);
 
 interface CollectionsProps {
   pane: Pane;
@@ -69,7 +71,7 @@ function Collections({ pane, open, refuse }: CollectionsProps) {
     <div class="knowledge-bar">
       <select aria-label={w.collection} value={model.chosen.value ?? ''} onChange={async (event) => { open('files'); refuse(await model.choose(event.currentTarget.value)); }}>
         {all.length === 0 && <option value="">{w.mine}</option>}
-        {all.map(({ id, name, shared }) => <option key={id} value={id}>{shared ? `${name} (${w.shared})` : name}</option>)}
+        {all.map((each) => <option key={each.id} value={each.id}>{each.shared ? `${nameOf(each)} (${w.shared})` : nameOf(each)}</option>)}
       </select>
       <span class="head-space" />
       {one && isOwner && (
@@ -166,7 +168,7 @@ function Sure({ done, yes }: { done: () => void; yes: () => Promise<void> }) {
   const one = model.collection.value;
   return (
     <div class="knowledge-pane">
-      <p>{w.deleteSure(one?.name ?? '', one?.documents ?? 0)}</p>
+      <p>{w.deleteSure(one ? nameOf(one) : '', one?.documents ?? 0)}</p>
       <div class="knowledge-buttons">
         <button type="button" class="text-button" autofocus onClick={done}>{w.cancel}</button>
         <button type="button" class="text-button danger" onClick={() => void yes()}>{w.deleteYes}</button>

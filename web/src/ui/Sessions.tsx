@@ -34,7 +34,7 @@ export function Sessions() {
                     <p class="row-name">{device.agent || w.deviceUnknown} {device.current && <span class="tag">{w.deviceThis}</span>}</p>
                     <p class="quiet small">{w.deviceSeen(dayOf(device.last_seen_at, locale.value))} · {w.endsOn(dayOf(device.expires_at, locale.value))}</p>
                   </div>
-                  {!device.current && <button type="button" class="text-button danger" disabled={isBusy} aria-label={`${w.deviceEnd}: ${device.agent || w.deviceUnknown}`} onClick={() => void end(device.id)}>{w.deviceEnd}</button>}
+                  {!device.current && <button type="button" class="text-button danger" aria-disabled={isBusy} aria-label={`${w.deviceEnd}: ${device.agent || w.deviceUnknown}`} onClick={() => void end(device.id)}>{w.deviceEnd}</button>}
                 </li>
               ))}
             </ul>

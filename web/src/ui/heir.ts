@@ -27,18 +27,18 @@ const isUsable = (node: HTMLElement): boolean =>
   node.isConnected && !node.matches(':disabled') && node.closest('[inert]') === null && node.checkVisibility();
 const one = (selector: string): HTMLElement | null => [...document.querySelectorAll<HTMLElement>(selector)].findLast(isUsable) ?? null;
 
-/** Of all in here that can have the focus, what is most like the one that had it. */
-function inside(node: Element, like: HTMLElement): HTMLElement | null {
+/** Of all in here that can have the focus, what is most like the one that had it, or else what is nearest to it. */
+function inside(node: Element, like: HTMLElement, isBefore: boolean): HTMLElement | null {
   const all = [node, ...node.querySelectorAll(CAN_HAVE)].filter((each): each is HTMLElement => each.matches(CAN_HAVE) && isUsable(each as HTMLElement));
   const name = like.getAttribute('aria-label');
   const group = places[0]?.parent.className;
-  return all.find((each) => name && each.getAttribute('aria-label') === name) ?? all.find((each) => group && each.parentElement?.className === group) ?? all[0] ?? null;
+  return all.find((each) => name && each.getAttribute('aria-label') === name) ?? all.find((each) => group && each.parentElement?.className === group) ?? all.at(isBefore ? -1 : 0) ?? null;
 }
 
 function nearest({ parent, index }: Place, like: HTMLElement): HTMLElement | null {
-  const by = [...parent.children].map((child, at) => ({ child, far: Math.abs(at - index) }));
-  for (const { child } of by.sort((a, b) => a.far - b.far)) {
-    const found = inside(child, like);
+  const by = [...parent.children].map((child, at) => ({ child, isBefore: at < index, far: Math.abs(at - index) }));
+  for (const { child, isBefore } of by.sort((a, b) => a.far - b.far)) {
+    const found = inside(child, like, isBefore);
     if (found) return found;
   }
   return null;

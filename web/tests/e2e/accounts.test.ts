@@ -194,14 +194,71 @@ test.describe('who runs the house', () => {
     await expect(house.getByRole('status')).toHaveText('Saved');
     await page.getByRole('textbox', { name: 'Group' }).fill('team');
     await page.getByRole('button', { name: 'Add limits' }).click();
-    await page.locator('summary', { hasText: 'team' }).click();
     const team = page.locator('details', { hasText: 'team' });
+    await expect(team.getByLabel('Answers per minute')).toBeFocused();
     await expect(team.getByLabel('Answers per minute')).toHaveAttribute('placeholder', 'inherits 30');
     await team.getByLabel('Answers at once').fill('many');
     await expect(team.getByRole('button', { name: 'Save' })).toBeDisabled();
     await team.getByLabel('Answers at once').fill('2');
     await team.getByRole('button', { name: 'Save' }).click();
     await expect(page.getByText('Group: team')).toBeVisible();
+  });
+
+  test('finds the user whose limits are to be set by name, and goes on with the keyboard', async ({ page, parley }) => {
+    await parley.open('/#/admin/limits');
+    await page.getByLabel('Limits for').selectOption('A user');
+    await page.getByRole('searchbox', { name: 'Find users' }).fill('user-77');
+    const people = page.getByRole('list', { name: 'Choose a user' }).getByRole('button');
+    await expect(people.first()).toContainText('user-77@example.org');
+    await expect(people).toHaveCount(6);
+    await expect(page.getByText('There are more', { exact: false })).toBeVisible();
+    await page.getByRole('searchbox', { name: 'Find users' }).fill('user-777');
+    await expect(people).toHaveCount(1);
+    await people.press('Enter');
+    const own = page.getByRole('form', { name: 'user-777 · user-777@example.org' });
+    await expect(own.getByLabel('Answers per minute')).toBeFocused();
+    await page.keyboard.type('5');
+    await page.keyboard.press('Enter');
+    await expect(own.getByRole('status')).toHaveText('Saved');
+    expect(parley.mock.requests).toContain('PUT /admin/limits/users/user-777-id');
+  });
+
+  test('sees each model server: how awake it is, and what it has cost today', async ({ page, parley }) => {
+    await parley.open('/#/admin/nodes');
+    const rows = page.getByRole('list', { name: 'Models' }).getByRole('listitem');
+    await expect(rows).toHaveText([/here.*Ready.*Parley Tiny.*own hardware.*40 answers today/s, /modal-1.*Ready.*Qwen3 8B.*L4.*about \$0\.38 today/s, /modal-2.*Asleep.*wakes in about.*\$0\.00 today/s]);
+  });
+
+  test('makes a key, takes it back and signs a device out with the keyboard alone, and is never left with nothing', async ({ page, parley }) => {
+    await parley.open('/#/settings/keys');
+    await page.getByLabel('Name').focus();
+    await page.keyboard.type('Robot');
+    await page.keyboard.press('Enter');
+    await expect(page.getByRole('button', { name: 'Copy: API keys' })).toBeFocused();
+    await page.getByRole('button', { name: 'Revoke Robot' }).focus();
+    await page.keyboard.press('Enter');
+    await expect(page.getByRole('button', { name: 'Cancel' })).toBeFocused();
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await expect(page.getByRole('button', { name: 'Revoke Notebook' })).toBeFocused();
+
+    await page.goto(`${parley.url}/?#/settings/sessions`);
+    await page.getByRole('button', { name: 'Sign out: Safari, iOS' }).focus();
+    await page.keyboard.press('Enter');
+    await expect(page.getByRole('list', { name: 'Devices' }).getByRole('listitem')).toHaveCount(1);
+    await expect(page.locator('dialog :focus')).toHaveCount(1);
+
+    await page.goto(`${parley.url}/?#/admin/users`);
+    await page.getByRole('button', { name: 'Show more' }).focus();
+    for (let n = 0; n < 2; n++) await page.keyboard.press('Enter');
+    await expect(page.getByRole('button', { name: 'Show more' })).toBeFocused();
+    await page.getByRole('searchbox', { name: 'Find users' }).fill('user-77');
+    await page.getByRole('button', { name: /^user-777/ }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: 'Delete' }).focus();
+    for (const key of ['Enter', 'Tab', 'Enter']) await page.keyboard.press(key);
+    await expect(page.getByText('user-777 is deleted')).toBeVisible();
+    await expect(page.locator('.person :focus')).toHaveCount(1);
   });
 
   test('pauses with a reason that everybody sees, and goes on', async ({ page, parley }) => {
@@ -225,8 +282,6 @@ test.describe('who runs the house', () => {
     expect(await page.locator('.plot rect[class^=verdict-]').count()).toBeGreaterThan(20);
     await page.getByText('As a table').click();
     await expect(page.getByRole('table', { name: 'By check' }).getByRole('row')).toHaveCount(4);
-    await page.getByRole('tab', { name: 'Models' }).click();
-    await expect(page.getByText('Qwen3 8B')).toBeVisible();
   });
 });
 
