@@ -74,6 +74,8 @@ test('a dialog gives the focus back to what opened it, also when it led to anoth
   }
   await button(page, 'Settings').focus();
   await page.keyboard.press('Enter');
+  // A dialog takes the focus as it opens: not before it has, or it would take it from what is focused next.
+  await expect(page.getByRole('dialog').locator(':focus')).toHaveCount(1);
   await page.getByRole('dialog').getByRole('button', { name: 'Keyboard shortcuts' }).focus();
   await page.keyboard.press('Enter');
   await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor();
