@@ -29,6 +29,7 @@ from functions import archives, deploying, keys, measure, operate, pausing, tele
 from functions.api.auth import LOOPBACK
 from functions.app import create_app
 from functions.errors import ParleyError
+from functions.front import BoundedHttp
 from functions.inference.local import Choice, LocalEngine, choose_embedder, choose_model
 from functions.inference.nodes import Node, nodes_from
 from functions.inference.pricing import usd_per_second
@@ -186,6 +187,7 @@ async def _serve(
         await _say_who_can_come_in(services)
         config = uvicorn.Config(
             create_app(lambda: nullcontext(services), web),
+            http=BoundedHttp,
             log_config=None,
             log_level="warning",
             access_log=False,

@@ -17,6 +17,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MESSAGE_BYTES = 64 * 1024  # UTF-8
 SYSTEM_PROMPT_BYTES = 16 * 1024
 BODY_BYTES = 1024 * 1024
+HEAD_BYTES = 64 * 1024  # of a request: its address and headers
+HEAD_SECONDS = 30.0  # to send them
+PIPELINED_MAX = 32  # requests of one connection that wait for the answer to one before them
 PAGE_MAX = 100
 FIRST_EVENT_SECONDS = 1.0
 PING_SECONDS = 10.0  # below every proxy's idle cut we know of (API Gateway edge: 30 s)

@@ -17,6 +17,7 @@ import uvicorn
 
 from functions.app import create_app
 from functions.chat.messages import new_id
+from functions.front import BoundedHttp
 from functions.inference.nodes import Node, ServedModel
 from functions.services import open_services
 from functions.settings import Settings
@@ -121,6 +122,7 @@ class Serving:
         self._settings, self._nodes = settings, nodes
         config = uvicorn.Config(
             create_app(self._open, settings.web),
+            http=BoundedHttp,
             port=0,
             log_config=None,
             access_log=False,

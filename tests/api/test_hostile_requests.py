@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,8 @@ class House:
 
     def ask_in_a_row(self, *requests: tuple[str, tuple[str, ...], bytes]) -> list[Answer]:
         """On one connection, each after the answer to the one before."""
-        at = urlsplit(self.url)
         answers = []
-        with (
-            socket.create_connection((at.hostname or "", at.port or 0), timeout=10) as connection,
-            connection.makefile("rb") as file,
-        ):
+        with connected(self) as connection, connection.makefile("rb") as file:
             for line, headers, body in requests:
                 sized = (f"Content-Length: {len(body)}", "Content-Type: application/json") if body else ()
                 lines = [f"{line} HTTP/1.1", "Host: parley", *headers, *sized, "", ""]
@@ -336,3 +333,64 @@ def test_a_stranger_who_asks_too_often_finds_no_other_way_to_ask(house: House, m
         assert house.ask(f"POST {path}", body=body).status in (404, 405), path
     for method in ("HEAD", "GET", "OPTIONS", "PUT", "post"):
         assert house.ask(f"{method} /session", "Connection: close", body=body).status in (400, 404, 405), method
+
+
+# -- what comes before the app is asked -------------------------------------------------------------------------------
+ENDLESS: dict[str, tuple[bytes, bytes]] = {
+    "one header": (b"GET / HTTP/1.1\r\nHost: parley\r\nA: ", b"a" * 65536),
+    "a name of one": (b"GET / HTTP/1.1\r\nHost: parley\r\n", b"a" * 65536),
+    "small headers": (b"GET / HTTP/1.1\r\nHost: parley\r\n", b"a: b\r\n" * 10_000),
+    "an address": (b"GET /", b"a" * 65536),
+    "headers after a body": (b"POST /chat HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n" * 10_000),
+    "one header after a body": (b"POST /chat HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\na: ", b"a" * 65536),
+    "requests": (b"", b"GET /livez HTTP/1.1\r\nHost: parley\r\n\r\n" * 1_000),
+    "the size of a piece": (b"POST /chat HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"a" * 65536),
+}
+ENOUGH = 64  # times; the kernel keeps some of it for the server
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_never_ends_is_not_kept(house: House, name: str) -> None:
+    first, more = ENDLESS[name]
+    with connected(house) as connection:
+        with suppress(ConnectionError):
+            connection.sendall(first)
+            for _ in range(ENOUGH):
+                connection.sendall(more)
+        answered = read_to_the_end(connection)
+    assert len(answered) < 200_000
+    assert answered[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 401", b"HTTP/1.1 200", b"")
+
+
+def test_who_says_nothing_is_not_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.front.HEAD_SECONDS", 0.05)
+    for begun in (b"", b"GET / HT"):
+        with connected(house) as connection:
+            connection.sendall(begun)
+            assert read_to_the_end(connection) == b""
+
+
+def test_a_long_head_and_a_body_in_tiny_pieces_are_fine(house: House) -> None:
+    cookies = [f"Cookie: {name}={'x' * 8000}" for name in "abc"]
+    pieces = "".join(f"1\r\n{letter}\r\n" for letter in json.dumps({"title": "x" * 1000}).ljust(60_000))
+    chunked = ("Transfer-Encoding: chunked", "Content-Type: application/json", *cookies)
+    first, second = house.ask_in_a_row(
+        ("POST /chat", (MEMBER, *chunked, f"Connection: keep-alive\r\n\r\n{pieces}0\r\n"), b""),
+        ("GET /me", (MEMBER, *cookies), b""),
+    )
+
+    assert (first.status, second.status) == (201, 200)
+
+
+def connected(house: House) -> socket.socket:
+    at = urlsplit(house.url)
+    return socket.create_connection((at.hostname or "", at.port or 0), timeout=10)
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    """What was answered until the other end closed. Raises TimeoutError where it stays open."""
+    answered = b""
+    with suppress(ConnectionResetError):  # there was more to read than the server wanted
+        while piece := connection.recv(65536):
+            answered += piece
+    return answered
