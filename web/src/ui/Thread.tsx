@@ -80,7 +80,7 @@ async function keepPlace(node: HTMLElement, change: () => Promise<void>): Promis
 }
 
 // The newest turns fill the screen in the first frame; the older ones come above it, a few at a time.
-const FIRST_TURNS = 12;
+const FIRST_TURNS = 8;
 const MORE_TURNS = 16;
 const PAUSE_MS = 48;
 
