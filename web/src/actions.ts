@@ -432,7 +432,8 @@ async function run(
       type: 'unsent',
       id: chatId,
       messageId: subject,
-      unsent: { problem, retryAt: retryAfterMs === null ? null : now() + retryAfterMs },
+      // A budget may be raised at any time: nobody is made to wait for it to renew.
+      unsent: { problem, retryAt: retryAfterMs === null || problem.code === 'insufficient_quota' ? null : now() + retryAfterMs },
     });
     // Another tab's answer is being written: show that one meanwhile.
     if (status === 409 && problem.code === 'run_active') {

@@ -93,6 +93,20 @@ else {
   keepAddress();
 }
 
+/**
+ * The styles come at the end of the page, so that its frame need not wait for them. Those of a page that is opened later
+ * are to win over them, so they move up to where they would have stood.
+ */
+function settleStyles(): void {
+  const late = document.querySelector<HTMLLinkElement>('body > link[rel=stylesheet]');
+  const first = document.head.querySelector('link[rel=stylesheet]');
+  if (!late || !first) return;
+  const copy = late.cloneNode() as HTMLLinkElement;
+  copy.onload = () => late.remove();
+  first.after(copy);
+}
+settleStyles();
+
 /** Last of all, so that it takes nothing from the first answer. */
 function installLater(): void {
   const job = () =>

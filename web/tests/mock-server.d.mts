@@ -6,6 +6,7 @@ export interface Refusal {
   match: RegExp;
   status: number;
   code: string;
+  param?: string;
   message?: string;
   headers?: Record<string, string>;
 }

@@ -150,9 +150,9 @@ function newId(at = Date.now()) {
 }
 
 class Refused extends Error {
-  constructor(status, code, message, headers = {}) {
+  constructor(status, code, message, headers = {}, param = null) {
     super(message);
-    Object.assign(this, { status, code, headers });
+    Object.assign(this, { status, code, headers, param });
   }
 }
 
@@ -457,7 +457,7 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
     if (refuse && refuse.n > 0 && `${method} ${path}`.match(refuse.match)) {
       refuse.n--;
       if (refuse.status === 0) return request.socket.destroy();
-      throw new Refused(refuse.status, refuse.code, refuse.message ?? 'Refused by the script.', refuse.headers);
+      throw new Refused(refuse.status, refuse.code, refuse.message ?? 'Refused by the script.', refuse.headers, refuse.param);
     }
     if (path.startsWith('/shared/')) {
       const share = [...control.shares.values()].find((one) => one.id === path.slice('/shared/'.length));
@@ -631,10 +631,10 @@ export async function startMock({ port = 0, token = null, seed = 0, wakeMs = 6_0
   const server = createServer((request, response) => {
     answer(request, response).catch((error) => {
       if (response.headersSent || response.destroyed) return response.destroy();
-      const { status = 500, code = 'internal', message, headers = {} } = error;
+      const { status = 500, code = 'internal', message, headers = {}, param = null } = error;
       if (!error.code) console.error(error);
       response.writeHead(status, { 'content-type': 'application/json', ...headers });
-      response.end(JSON.stringify({ error: { message, type: code, code, param: null } }));
+      response.end(JSON.stringify({ error: { message, type: code, code, param } }));
     });
   });
   await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));

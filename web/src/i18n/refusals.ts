@@ -79,7 +79,7 @@ export const say = computed(() => {
     const own = (isZh ? zh : en)[code];
     if (!own || (isZh && /\p{Script=Han}/u.test(message))) return null;
     if (typeof own === 'string') return own;
-    if (!until) return null;
+    if (!until || (code === 'insufficient_quota' && !param)) return null;
     return own({
       limit: limitNames[param as LimitName] ?? param ?? '',
       renews: when(until, isZh ? 'zh-Hans' : 'en'),

@@ -189,6 +189,15 @@ test('a failed answer says why, where it happened', async ({ page, parley }) => 
   await expect(note.getByRole('button', { name: 'Try again' })).toBeVisible();
 });
 
+test('a budget that is used up says which and until when, and can be tried again at once', async ({ page, parley }) => {
+  await parley.open();
+  parley.mock.refuse = { n: 1, match: /completion/, status: 429, code: 'insufficient_quota', param: 'usd_per_day', message: 'Used up.', headers: { 'retry-after': '30000' } };
+  await parley.say('Tell me a story');
+  await expect(page.locator('.note.error')).toHaveText(/“Dollars per day” is used up\. It renews .*\d:\d\d/);
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await parley.finished();
+});
+
 test.describe('in Chinese', () => {
   test.use({ locale: 'zh-CN' });
 
