@@ -71,7 +71,7 @@ const shell: Plugin = {
     },
   },
 };
-const LANGUAGES = /\/(?:cpp|csharp|dockerfile|ini|kotlin|makefile|php|r|ruby|swift)-/;
+const LANGUAGES = /\/(?:cpp|csharp|dockerfile|go|ini|java|kotlin|makefile|php|r|ruby|swift)-/;
 
 const MAY_SHIP = ['MIT', 'Apache-2.0', 'BSD-3-Clause', 'ISC'];
 

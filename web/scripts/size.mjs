@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 // kB of gzipped JavaScript: of the first page, of all that reading and writing chats may load, of all the pages that are
 // opened from a menu, of those about accounts and the house, and of the languages that are coloured only where one of them is written.
 const LIMITS = { entry: 60, chat: 190, pages: 40, account: 20, languages: 20 };
-const LANGUAGES = /^(?:cpp|csharp|dockerfile|ini|kotlin|makefile|php|r|ruby|swift)-/;
+const LANGUAGES = /^(?:cpp|csharp|dockerfile|go|ini|java|kotlin|makefile|php|r|ruby|swift)-/;
 const PAGES = /^(?:[Ii]mport|[Ss]hared?|bring|Usage|spending|Passage|[Kk]nowledge|Memory|Summary|Farewell|Tuning|Archive|Palette|Help|keys|KeyMap|[Tt]emplates|Selection|writing|seek|fuzzy|swipe)-/;
 const ACCOUNT = /^(?:Settings|SelfSaving|ApiKeys|Sessions|SignIn|Outside|outside|Plan|Loaded|Admin|account|accounts|limits)-/;
 

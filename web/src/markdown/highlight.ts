@@ -10,8 +10,6 @@ import bash from 'highlight.js/lib/languages/bash';
 import c from 'highlight.js/lib/languages/c';
 import css from 'highlight.js/lib/languages/css';
 import diff from 'highlight.js/lib/languages/diff';
-import go from 'highlight.js/lib/languages/go';
-import java from 'highlight.js/lib/languages/java';
 import javascript from 'highlight.js/lib/languages/javascript';
 import json from 'highlight.js/lib/languages/json';
 import markdown from 'highlight.js/lib/languages/markdown';
@@ -74,7 +72,7 @@ class Pieces implements Emitter {
   }
 }
 
-const languages = { bash, c, css, diff, go, java, javascript, json, markdown, python, rust, shell, sql, typescript, xml, yaml };
+const languages = { bash, c, css, diff, javascript, json, markdown, python, rust, shell, sql, typescript, xml, yaml };
 for (const [name, language] of Object.entries(languages)) hljs.registerLanguage(name, language);
 
 /** Languages that are seldom asked for: each comes by itself, when an answer is written in it. */
@@ -82,7 +80,9 @@ const rare: Readonly<Record<string, { aliases: string; load: () => Promise<{ def
   cpp: { aliases: 'cc c++ h++ hpp hh hxx cxx', load: () => import('highlight.js/lib/languages/cpp') },
   csharp: { aliases: 'cs c#', load: () => import('highlight.js/lib/languages/csharp') },
   dockerfile: { aliases: 'docker', load: () => import('highlight.js/lib/languages/dockerfile') },
+  go: { aliases: 'golang', load: () => import('highlight.js/lib/languages/go') },
   ini: { aliases: 'toml', load: () => import('highlight.js/lib/languages/ini') },
+  java: { aliases: 'jsp', load: () => import('highlight.js/lib/languages/java') },
   kotlin: { aliases: 'kt kts', load: () => import('highlight.js/lib/languages/kotlin') },
   makefile: { aliases: 'mk mak make', load: () => import('highlight.js/lib/languages/makefile') },
   php: { aliases: '', load: () => import('highlight.js/lib/languages/php') },
