@@ -21,7 +21,7 @@ for (const [name, size] of [['a desk', { width: 1280, height: 800 }], ['a phone'
     const scripts = gate();
     await page.route('**/assets/*.js', scripts.hold);
     await page.goto(parley.url, { waitUntil: 'commit' });
-    const frame = page.locator('.shell');
+    const frame = page.locator('.frame');
     await expect(frame.locator('.composer')).toBeVisible();
     expect(await page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor)).toBe('rgb(20, 24, 23)');
     expect(await frame.locator('.sidebar').isVisible()).toBe(size.width > 767);
@@ -53,13 +53,13 @@ for (const [name, size] of [['a desk', { width: 1280, height: 800 }], ['a phone'
 test('With a chat in the address the box is at the bottom before any script; with a shared one there is no frame', async ({ page, parley }) => {
   await page.route('**/assets/*.js', gate().hold);
   await page.goto(`${parley.url}/#/c/some-chat`, { waitUntil: 'commit' });
-  await expect(page.locator('.shell .composer')).toBeVisible();
-  await expect(page.locator('.shell .welcome-in')).toBeHidden();
-  expect((await page.locator('.shell .composer').boundingBox())!.y).toBeGreaterThan(650);
+  await expect(page.locator('.frame .composer')).toBeVisible();
+  await expect(page.locator('.frame .welcome-in')).toBeHidden();
+  expect((await page.locator('.frame .composer').boundingBox())!.y).toBeGreaterThan(650);
   await page.goto('about:blank');
   await page.goto(`${parley.url}/#/shared/some-link`, { waitUntil: 'commit' });
-  await page.locator('.shell').waitFor({ state: 'attached' });
-  await expect(page.locator('.shell .composer')).toBeHidden();
+  await page.locator('.frame').waitFor({ state: 'attached' });
+  await expect(page.locator('.frame .composer')).toBeHidden();
 });
 
 test('The program is not drawn before its styles are there', async ({ page, parley }) => {
@@ -69,7 +69,7 @@ test('The program is not drawn before its styles are there', async ({ page, parl
   await page.goto(parley.url, { waitUntil: 'commit' });
   await (await program).finished();
   await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
-  await expect(page.locator('.shell .composer')).toBeVisible();
+  await expect(page.locator('.frame .composer')).toBeVisible();
   await styles.open();
   await page.locator('.model').waitFor();
 });
