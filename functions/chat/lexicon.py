@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from functions.inference.lexical import in_one_form
+from functions.reading.letters import in_one_form
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from functions.chat.messages import MemoryKind
-from functions.inference.lexical import in_one_form, lexical_vector
+from functions.inference.lexical import lexical_vector
+from functions.reading.letters import in_one_form
 from functions.settings import MEMORY_CHARS
 
 READ_CHARS = 4000  # of a message

@@ -26,6 +26,7 @@ from functions.chat.messages import Sampling, Stage, Verdict
 from functions.guardrails.policy import UNJUDGED, Language, ModerationPolicy, Policy, RailAction
 from functions.guardrails.scanner import digest_of
 from functions.guardrails.stream import DONE
+from functions.reading.letters import in_one_form
 
 Safety = Literal["Safe", "Controversial", "Unsafe"]
 
@@ -89,7 +90,7 @@ def ask_about(window: str, question: str | None = None) -> list[dict[str, str]]:
 def _seen(text: str) -> str:
     """As a reader sees it: one form of each letter and nothing invisible between them, which splits words only for a
     tokenizer. A space takes the meaning from whatever the template would obey."""
-    plain = "".join(char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char) != "Cf")
+    plain = "".join(char for char in in_one_form(text) if unicodedata.category(char) != "Cf")
     return _CONTROL.sub("< ", plain)
 
 

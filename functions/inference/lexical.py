@@ -10,10 +10,11 @@ process and version, or the name changes.
 
 import math
 import re
-import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+
+from functions.reading.letters import in_one_form
 
 LEXICAL_MODEL = "parley-lexical"
 LENGTH = 512
@@ -23,7 +24,6 @@ BITS = LENGTH.bit_length() - 1
 _SIGNS = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
 _TOKEN = re.compile(rf"[{_SIGNS}]+|[^\W{_SIGNS}]+")
 _IS_SIGN = re.compile(rf"[{_SIGNS}]")
-_PIECE = re.compile(r"[\x00-\x7f]*[^\x00-\x7f]{0,1024}")
 GROUPS = (3, 4)  # letters in a group
 SHORT = 3  # letters; `the`, `is` and `of` say little
 SHORT_WEIGHT, GROUP_WEIGHT, SIGN_WEIGHT = 0.3, 0.4, 0.5
@@ -39,12 +39,6 @@ def lexical_vector(text: str) -> tuple[float, ...]:
         sums[mixed >> (32 - BITS)] += sign * weight * (1 + math.log(times))
     length = math.hypot(*sums)
     return tuple(number / length for number in sums) if length else tuple(sums)
-
-
-def in_one_form(text: str) -> str:
-    """NFKC, piece by piece: it sorts the marks over a letter by insertion, and a message with thirty thousand of them
-    over one held the whole process for seconds. Letters that would join where a piece ends stay apart."""
-    return "".join(unicodedata.normalize("NFKC", piece) for piece in _PIECE.findall(text))
 
 
 def _features(text: str) -> Iterator[tuple[str, float]]:

@@ -27,9 +27,10 @@ from functions.chat.memory_words import commands_in, words
 from functions.chat.sameness import essence
 from functions.chat.titles import as_title
 from functions.inference.lexical import lexical_vector
+from functions.guardrails.moderation import ask_about, windows
 from functions.api.sessions import agent_of
 marks = "a" + "\u0301\u0316" * 50_000  # over one letter: to be put in order, in one step of the interpreter
-lexical_vector(marks), list(terms(marks)), words(marks)
+lexical_vector(marks), list(terms(marks)), words(marks), list(windows(marks)), ask_about("", marks)
 for letter in (".", "*", " .", "`"):
     as_title("é" + letter * 200_000 + "é")
 essence("\u2177" * 2000)  # of which each becomes four letters
