@@ -33,6 +33,9 @@ class BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._bytes += len(data)
         super().data_received(data)
+        if self._patience is None and self.timeout_keep_alive_task is None and self._is_idle():
+            # No head begins with an empty line, and uvicorn takes it for the next request.
+            self.timeout_keep_alive_task = self.loop.call_later(HEAD_SECONDS, self.timeout_keep_alive_handler)
         # A body is among what came, and a piece of it of one byte has five around it.
         if self._bytes <= HEAD_BYTES + 8 * self._body_bytes or self.transport.is_closing():
             return
@@ -55,6 +58,9 @@ class BoundedHttp(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         super().on_body(body)
+
+    def _is_idle(self) -> bool:
+        return self.cycle is not None and self.cycle.response_complete
 
     def _wait_for_head(self) -> None:
         self._head_is_there()

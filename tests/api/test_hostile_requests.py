@@ -368,6 +368,11 @@ def test_who_says_nothing_is_not_waited_for(house: House, monkeypatch: pytest.Mo
         with connected(house) as connection:
             connection.sendall(begun)
             assert read_to_the_end(connection) == b""
+    with connected(house) as connection, connection.makefile("rb") as file:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: parley\r\n\r\n")
+        _read(file, has_body=True)
+        connection.sendall(b"\r\n")  # which begins nothing
+        assert file.read() == b""
 
 
 def test_a_long_head_and_a_body_in_tiny_pieces_are_fine(house: House) -> None:
