@@ -67,7 +67,7 @@ def path_for(owner: str, folder: Path) -> Path:
 def owner_of(path: Path) -> str:
     """Whose this file of a backup is."""
     name = path.with_suffix(NAMES)
-    return name.read_text("utf-8") if name.is_file() else unquote(path.name.removesuffix(ENDING))
+    return name.read_bytes().decode() if name.is_file() else unquote(path.name.removesuffix(ENDING))
 
 
 async def _export_one(store: Store, owner: str, path: Path) -> int:

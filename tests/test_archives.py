@@ -111,6 +111,7 @@ def test_every_owner_has_a_file_of_their_own_and_its_name_fits(tmp_path: Path) -
         "x" * 240,
         "x" * 241,
         "x" * 245,
+        "\r\n" * 64,
         "x" * 1024,
         f"%-{shas}",
         f"~{shas}",
