@@ -2,8 +2,8 @@
 
 import { signal } from '@preact/signals';
 import { api, ApiError, dropSilentStreams, type Completion } from './api';
-import { finishDeletes, loadChats, patchChat } from './chats';
-import { deleteNow } from './deletes';
+import { finishDeletes, isLeaving, loadChats, patchChat } from './chats';
+import { deleteAll } from './deletes';
 import { dropDraft } from './lib/drafts';
 import { carryOver, isGrounded } from './lib/grounded';
 import { newId } from './lib/ids';
@@ -155,7 +155,7 @@ export async function signIn(token: string): Promise<Problem | null> {
 }
 
 export async function signOut(): Promise<void> {
-  await deleteNow();
+  await deleteAll();
   let elsewhere: string | null = null;
   try {
     elsewhere = await api.signOut();
@@ -238,6 +238,7 @@ export function send(text: string, parentId?: string | null): void {
     history.pushState(null, '', `#/c/${chatId}`);
     dropDraft(null);
   }
+  if (parentId === undefined) showWaiting(chatId); // another tab may have left it
   const thread = threadOf(chatId);
   if (!thread) return;
   dropDraft(chatId);
@@ -306,7 +307,7 @@ async function isOurs(): Promise<boolean> {
 async function sendWaiting(): Promise<void> {
   if (allWaiting().length === 0 || !(await isOurs())) return;
   for (const [chatId, { id, refused }] of allWaiting()) {
-    if (refused !== null || following.has(chatId)) continue;
+    if (refused !== null || following.has(chatId) || isLeaving(chatId)) continue;
     if (threadOf(chatId)?.unsent[id]) resend(chatId, id);
     else await loadThread(chatId); // which shows it, and comes back here
   }

@@ -21,7 +21,7 @@ export async function loadChats(query: string = state.peek().list.query, more = 
   dispatch({ type: 'list-asked', query, more });
   try {
     const page = await api.chats({ limit: PAGE, after, q: query }, mine.signal);
-    const data = page.data.filter((chat) => !leaving.peek().has(pathOf(chat.id)));
+    const data = page.data.filter((chat) => !isLeaving(chat.id));
     dispatch({ type: 'list-came', query, page: { ...page, data }, more });
   } catch (error) {
     if (!mine.signal.aborted) dispatch({ type: 'list-failed', query, problem: noticed(error) });
@@ -60,6 +60,7 @@ export async function unarchiveChat(chat: Chat): Promise<Problem | null> {
 }
 
 const pathOf = (id: string): string => `/chat/${part(id)}`;
+export const isLeaving = (id: string): boolean => leaving.peek().has(pathOf(id));
 
 /** A deleted chat goes for good when the time to undo is over. */
 export function deleteChat(chat: Chat): void {

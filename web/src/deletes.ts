@@ -1,8 +1,8 @@
 /**
  * What was deleted and may still be brought back: a chat, a document, something remembered.
  *
- * It goes for good when the time to undo is over, or with the page. A browser may drop a request that outlives its page;
- * so what is going is also written down, and the next page that opens sees to it.
+ * It goes for good when the time to undo is over, or with the page in which that can be undone. A browser may drop a
+ * request that outlives its page; so what is going is also written down, and the next page that opens sees to it.
  */
 
 import { signal } from '@preact/signals';
@@ -21,6 +21,8 @@ type Ended = (how: 'gone' | 'undone' | Problem, path: string) => void;
 
 interface Leave {
   timer: ReturnType<typeof setTimeout>;
+  /** It was deleted in this page, so it is undone here and nowhere else. */
+  isOurs: boolean;
   /** False where this browser stores nothing. */
   isWritten: boolean;
   ended: Ended;
@@ -47,9 +49,9 @@ function stays(path: string): void {
   leaving.value = new Set([...leaving.peek()].filter((other) => other !== path));
 }
 
-function wait(path: string, until: number, ended: Ended): void {
+function wait(path: string, until: number, isOurs: boolean, ended: Ended): void {
   const timer = setTimeout(() => void go(path), Math.max(0, until - Date.now()));
-  waiting.set(path, { timer, isWritten: path in written(), ended });
+  waiting.set(path, { timer, isOurs, isWritten: path in written(), ended });
   leaving.value = new Set([...leaving.peek(), path]);
 }
 
@@ -57,7 +59,7 @@ function wait(path: string, until: number, ended: Ended): void {
 export function deleteLater(path: string, ended: Ended): void {
   const until = Date.now() + UNDO_MS;
   write(path, until);
-  wait(path, until, ended);
+  wait(path, until, true, ended);
 }
 
 /** Undoes it. False: too late, it is gone. */
@@ -91,12 +93,18 @@ async function remove(path: string): Promise<'gone' | Problem> {
 
 /** What is leaving goes now: its page is closed. `prefix`: only that kind. */
 export async function deleteNow(prefix = '/'): Promise<void> {
-  await Promise.all([...waiting.keys()].filter((path) => path.startsWith(prefix)).map(go));
+  await Promise.all([...waiting].map(([path, { isOurs }]) => isOurs && path.startsWith(prefix) && go(path)));
+}
+
+/** So does all that other pages wrote down: this browser is about to forget it. */
+export async function deleteAll(): Promise<void> {
+  deleteTheRest(() => {});
+  await Promise.all([...waiting.keys()].map(go));
 }
 
 /** What another page wrote down goes when its time is over. */
 export function deleteTheRest(ended: Ended): void {
-  for (const [path, until] of Object.entries(written())) if (!waiting.has(path)) wait(path, Math.min(until, Date.now() + UNDO_MS), ended);
+  for (const [path, until] of Object.entries(written())) if (!waiting.has(path)) wait(path, Math.min(until, Date.now() + UNDO_MS), false, ended);
 }
 
 addEventListener('pagehide', () => void deleteNow());

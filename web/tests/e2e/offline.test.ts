@@ -80,18 +80,23 @@ test('a first message without a network waits in its chat, over a reload and in 
   await expect(parley.box).toHaveValue('');
   expect(await violations(page)).toEqual([]);
 
+  const whole = 'Tell me a story\n\nAbout two lamps\n\nIn winter';
   const other = await context.newPage();
   await other.goto(parley.url);
   await other.getByRole('link', { name: 'Tell me a story' }).click();
   await expect(other.locator('.turn.user .note')).toContainText('Not sent yet');
   await parley.say('About two lamps');
   await expect(page.locator('.turn.user .bubble')).toHaveText(['Tell me a story\n\nAbout two lamps']);
+  await page.reload();
+  await other.locator('#composer').fill('In winter'); // where the second one is not on the screen
+  await other.locator('#composer').press('Enter');
+  await expect(other.locator('.turn.user .bubble')).toHaveText([whole]);
   await context.setOffline(false);
 
   await parley.finished();
   await expect(note).toHaveCount(0);
   await other.close();
-  expect(new Set(parley.mock.bodies.flatMap((body) => body.message?.content ?? []))).toEqual(new Set(['Tell me a story\n\nAbout two lamps']));
+  expect(new Set(parley.mock.bodies.flatMap((body) => body.message?.content ?? []))).toEqual(new Set([whole]));
   expect([...parley.mock.messages.values()].filter(({ role }) => role === 'user').length).toBe(1);
   expect(await page.evaluate(() => Object.keys(localStorage).filter((key) => key.includes('waiting')))).toEqual([]);
 });

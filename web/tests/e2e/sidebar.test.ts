@@ -147,6 +147,8 @@ test('what is undone in one tab is not deleted by another that was opened meanwh
   await other.clock.install();
   await other.goto(parley.url);
   await expect(other.locator('.row')).toHaveCount(3);
+  await other.reload();
+  await expect(other.locator('.row')).toHaveCount(3);
   await page.getByRole('button', { name: 'Undo' }).click();
   await other.clock.runFor(10_000);
   expect(parley.mock.requests.filter((line) => line.startsWith('DELETE'))).toEqual([]);
