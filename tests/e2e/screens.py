@@ -25,6 +25,7 @@ from rich.console import Console
 
 from functions import webbuild
 from functions.inference.nodes import Node, ServedModel
+from tests.e2e.browsing import CHROMIUM
 from tests.e2e.screen_list import SCREENS, SIZES, Screen, Stage, View
 from tests.e2e.screen_world import TOKEN, furnish
 from tests.house import House, open_house
@@ -137,7 +138,7 @@ async def take(folder: Path, wanted: list[str], *, lookers: bool, only: list[str
         house.http.headers["Authorization"] = f"Bearer {TOKEN}"
         chat_id = await furnish(house)
         playwright = await stack.enter_async_context(async_playwright())
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
         agent = await agent_of(browser)
         folder.mkdir(parents=True, exist_ok=True)
         for shown in chosen:

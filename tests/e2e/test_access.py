@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, async_playwright
 
+from tests.e2e.browsing import CHROMIUM
 from tests.house import House, open_house
 
 AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
@@ -52,7 +53,7 @@ async def test_the_pages_behind_menus_have_no_violations(
 ) -> None:
     found = {}
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
         context = await browser.new_context(
             viewport={"width": width, "height": 844}, color_scheme=scheme, locale=locale, reduced_motion="reduce"
         )

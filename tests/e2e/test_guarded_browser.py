@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Page, async_playwright, expect
 
 from tests.chat.moderated import OUTPUT, REFUSAL, moderated, stored
+from tests.e2e.browsing import CHROMIUM
 from tests.house import House, open_house
 from tests.scripted_guard import BAD, ScriptedGuard
 
@@ -17,7 +18,7 @@ BAD_PART = f"In it was {BAD}, stirred. "
 @pytest.fixture
 async def page(chromium: str) -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
         opened = await browser.new_page(locale="en-GB")
         faults: list[str] = []
         opened.on("pageerror", lambda error: faults.append(str(error)))

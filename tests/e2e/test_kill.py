@@ -104,23 +104,22 @@ def assert_one_whole_answer(events: list[Event], chat: dict[str, Any], expected:
     assert chat["active_run"] is None
 
 
-@pytest.mark.parametrize("token", range(TOKENS + 1))
 async def test_another_worker_completes_the_answer_wherever_the_first_was_killed(
-    token: int, store_url: str, engine: SimulatedEngine, tmp_path: Path
+    store_url: str, engine: SimulatedEngine, tmp_path: Path
 ) -> None:
     """0: before the first token; TOKENS: between the last token and the end."""
     settings = settings_for(engine, store_url)
     with ExitStack() as stack:
-        survivor = stack.enter_context(parley_dev(tmp_path / "b", **settings))
-        doomed = stack.enter_context(parley_dev(tmp_path / "a", **settings)).ready()
-        expected = await expected_answer(doomed.url)
-        chat_id, run_id, seen = await killed_at(token, doomed, engine)
-        engine.gate.release()
-        survivor.ready()
+        survivor = stack.enter_context(parley_dev(tmp_path / "survivor", **settings)).ready()
+        expected = await expected_answer(survivor.url)
+        for token in range(TOKENS + 1):
+            doomed = stack.enter_context(parley_dev(tmp_path / f"{token}", **settings)).ready()
+            chat_id, run_id, seen = await killed_at(token, doomed, engine)
+            engine.gate.release()
 
-        rest = await read_on(survivor.url, run_id, seen)
+            rest = await read_on(survivor.url, run_id, seen)
 
-        assert_one_whole_answer(seen + rest, await stored(survivor.url, chat_id), expected)
+            assert_one_whole_answer(seen + rest, await stored(survivor.url, chat_id), expected)
 
 
 async def test_the_same_server_started_again_goes_on_where_it_was_killed(
