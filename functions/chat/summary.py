@@ -159,11 +159,12 @@ class Summaries:
         due: Fold,
         waits: Callable[[Waiting | None], None],
     ) -> None:
-        """Until this fold is there, whoever makes it. Raises TimeoutError when somebody else takes too long."""
-        if await self._fold(owner, chat_id, model, history, due, within_s=IN_TURN_SECONDS, waits=waits):
-            return
+        """Until this fold is there, whoever makes it. Who is at it may give up or die: then it is ours to make. Raises
+        UpstreamError when that fails, TimeoutError when somebody else takes too long."""
         until = asyncio.get_running_loop().time() + IN_TURN_SECONDS
-        while not await self._is_there(owner, chat_id, history[due.end - 1].id):
+        while not await self._fold(owner, chat_id, model, history, due, within_s=IN_TURN_SECONDS, waits=waits):
+            if await self._is_there(owner, chat_id, history[due.end - 1].id):
+                return
             if asyncio.get_running_loop().time() > until:
                 raise TimeoutError
             await asyncio.sleep(POLL_SECONDS)  # another process's, which has no other way to tell us

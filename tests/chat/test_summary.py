@@ -5,11 +5,14 @@ text that it is given to fold. So what is measured is what we show it.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from functions.chat.messages import SummariseJob
 from functions.inference.nodes import Node, ServedModel
@@ -141,7 +144,10 @@ async def test_notes_cost_something_and_it_stands_in_the_books(tmp_path: Path) -
     assert all(u.prompt_tokens > 100 and u.completion_tokens > 0 for u in uses)
 
 
-async def test_an_answer_comes_when_the_model_gives_no_notes_and_it_is_not_asked_every_time(tmp_path: Path) -> None:
+async def test_an_answer_comes_when_the_model_gives_no_notes_and_it_is_not_asked_every_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "parley")
     mute = Scenario(reads=True, mute=True, context_tokens=SMALL)
     async with open_house(tmp_path, mute, lease_seconds=600) as house:
         chat_id = await house.open_chat()
@@ -150,7 +156,8 @@ async def test_an_answer_comes_when_the_model_gives_no_notes_and_it_is_not_asked
         assert all(a["status"] == "complete" for a in answers)
         assert answers[-1]["left_out"] > 0
         assert answers[-1]["summarised"] == 0
-        assert folds(house.engine) <= 2, "once by day, and once in a turn; neither is tried again so soon"
+    tried = [record.getMessage() for record in caplog.records].count("summary.not_in_turn")
+    assert tried == 1, "by day it is tried later and later, in a turn not again so soon"
 
 
 async def test_what_the_rails_do_not_let_through_is_in_no_summary(tmp_path: Path) -> None:
@@ -252,6 +259,23 @@ async def test_two_workers_at_once_make_one_fold(tmp_path: Path) -> None:
         stored = await one.store.list_summaries("local", chat_id, version=one.summaries.version)
         assert folds(house.engine) == len(stored) >= 1
         assert fact(0) in stored[0].text
+
+
+async def test_a_turn_makes_the_fold_itself_when_the_worker_that_was_at_it_gives_up(tmp_path: Path) -> None:
+    chat_id = await long_chat(tmp_path)
+    async with open_house(tmp_path, SMALL_READER) as house, services_of(house) as worker:
+        house.engine.gate.hold(0)
+        making = asyncio.create_task(worker.summaries.fold_chat("local", chat_id, may_wake=True))
+        await house.engine.gate.reached()
+        async with house.saying(chat_id, f"{FILLER * 6} What is the code of place-0?") as listener:
+            await listener.until("status")
+            making.cancel()
+            await asyncio.gather(making, return_exceptions=True)
+            house.engine.gate.release()
+            answer = answer_of(await listener.rest())
+
+        assert answer["content"] == fact(0)
+        assert answer["summarised"] > 0
 
 
 async def test_a_turn_waits_for_the_fold_that_a_worker_is_making(tmp_path: Path) -> None:
