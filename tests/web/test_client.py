@@ -12,7 +12,9 @@ def npm(*words: str, seconds: float) -> None:
     done = subprocess.run(
         ["npm", "--silent", *words], cwd=WEB, capture_output=True, text=True, timeout=seconds, check=False
     )
-    assert done.returncode == 0, f"npm {' '.join(words)}\n{(done.stdout + done.stderr)[-6000:]}"
+    # Playwright names each test as it begins; what is wrong is in the other lines.
+    said = "\n".join(line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("["))
+    assert done.returncode == 0, f"npm {' '.join(words)}\n{said[-6000:]}"
 
 
 @pytest.mark.usefixtures("web_client")

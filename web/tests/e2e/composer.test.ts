@@ -58,6 +58,7 @@ test('a template is written, taken by /, filled in gap by gap, and sent', async 
   await page.getByRole('button', { name: 'Add to the message' }).click();
   await page.getByRole('menuitem', { name: 'A template' }).click();
   await expect(page.getByRole('option', { name: 'Manage templates' })).toBeVisible();
+  await expect(parley.box).toBeFocused();
   await page.keyboard.press('Enter');
   const dialog = page.getByRole('dialog', { name: 'Prompt templates' });
   await expect(dialog).toContainText('No templates yet');
@@ -67,6 +68,7 @@ test('a template is written, taken by /, filled in gap by gap, and sent', async 
   await dialog.getByRole('button', { name: 'Save' }).click();
   await expect(dialog.getByRole('button', { name: 'Edit Letter' })).toBeVisible();
   await page.keyboard.press('Escape');
+  await expect(dialog).toHaveCount(0);
 
   await parley.box.fill('');
   await parley.box.pressSequentially('/let');
