@@ -251,16 +251,16 @@ class Summaries:
         """Make this summary and store it; False when another worker is at it, or has just done it. Raises NotFound,
         UpstreamError."""
         upto = history[due.end - 1].id
-        most = most_tokens(self._gateway.context_tokens(model))
-        prompt = fold_prompt(
-            due.base.text,
-            history[due.base.upto : due.end],
-            most_tokens=most,
-            most_chars=await self._most_chars(model, history[due.base.upto : due.end], due.base, most),
-        )
         async with self._claimed(owner, chat_id, upto) as is_ours:
             if not is_ours:
                 return False
+            most = most_tokens(self._gateway.context_tokens(model))
+            prompt = fold_prompt(
+                due.base.text,
+                history[due.base.upto : due.end],
+                most_tokens=most,
+                most_chars=await self._most_chars(model, history[due.base.upto : due.end], due.base, most),
+            )
             written = await self._scribe.write(
                 owner, chat_id, model, prompt, max_tokens=most, within_s=within_s, waits=waits
             )
